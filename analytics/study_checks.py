@@ -1,0 +1,113 @@
+"""What must agree between the parts of a study file; every disagreement is reported, not just the first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from analytics.study_analyses import (
+    KaplanMeierEntry,
+    LogisticEntry,
+    LogRankEntry,
+    MomentsEntry,
+    NetworkEntry,
+)
+from analytics.study_rule import RuleError, parse
+
+if TYPE_CHECKING:
+    from analytics.study import StudySpec
+
+Finding = tuple[str, str]
+"""Path of the field, and what is wrong with it."""
+
+
+class DisagreementError(ValueError):
+    """Fields that are each well-formed and do not fit together."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        super().__init__("; ".join(f"{path}: {text}" for path, text in findings))
+        self.findings = tuple(findings)
+
+
+def disagreements(spec: StudySpec) -> list[Finding]:
+    """All of them, in the order of the file."""
+    found = [*_people(spec), *_cohort(spec)]
+    seen: dict[str, Any] = {}
+    for index, entry in enumerate(spec.analysis):
+        path = f"analysis[{index}]"
+        if entry.id in seen:
+            found.append((f"{path}.id", f"{entry.id} is already the name of another analysis"))
+        check = _BY_KIND[entry.kind]
+        found.extend((f"{path}.{where}", text) for where, text in check(spec, entry, seen))
+        seen[entry.id] = entry
+    return found
+
+
+def _people(spec: StudySpec) -> Iterator[Finding]:
+    if spec.min_sites > len(spec.sites):
+        yield "min_sites", f"is {spec.min_sites}, but only {len(spec.sites)} sites take part"
+    if spec.min_sites - spec.collusion < 2:
+        yield "collusion", "min_sites less collusion must be at least 2, or a sum hides nobody"
+
+
+def _cohort(spec: StudySpec) -> Iterator[Finding]:
+    if spec.cohort.include is None:
+        return
+    try:
+        parse(spec.cohort.include, spec.variables)
+    except RuleError as error:
+        yield "cohort.include", str(error)
+
+
+def _variable(spec: StudySpec, where: str, name: str, kinds: Sequence[str]) -> Iterator[Finding]:
+    variable = spec.variables.get(name)
+    if variable is None:
+        yield where, f"{name} is not a variable of this study; declare it under [variables]"
+    elif variable.kind not in kinds:
+        yield where, f"{name} is of kind {variable.kind}, expected {' or '.join(kinds)}"
+
+
+def _moments(spec: StudySpec, entry: MomentsEntry, _: Mapping[str, Any]) -> Iterator[Finding]:
+    for name in entry.columns:
+        yield from _variable(spec, "columns", name, ("number", "duration"))
+
+
+def _model(
+    spec: StudySpec, entry: LogisticEntry | NetworkEntry, seen: Mapping[str, Any]
+) -> Iterator[Finding]:
+    yield from _variable(spec, "outcome", entry.outcome, ("event",))
+    for name in entry.terms:
+        yield from _variable(spec, "terms", name, ("number", "duration", "event", "category"))
+    if entry.outcome in entry.terms:
+        yield "terms", f"{entry.outcome} is the outcome and cannot be a term"
+    if entry.standardise is None:
+        return
+    moments = seen.get(entry.standardise)
+    if not isinstance(moments, MomentsEntry):
+        yield "standardise", f"{entry.standardise} is not an earlier analysis of kind moments"
+        return
+    for name in entry.terms:
+        variable = spec.variables.get(name)
+        if variable is not None and variable.kind in ("number", "duration") and name not in moments.columns:
+            yield "standardise", f"{entry.standardise} does not measure {name}; add it to its columns"
+
+
+def _survival(
+    spec: StudySpec, entry: KaplanMeierEntry | LogRankEntry, _: Mapping[str, Any]
+) -> Iterator[Finding]:
+    yield from _variable(spec, "time", entry.time, ("duration",))
+    yield from _variable(spec, "event", entry.event, ("event",))
+    if entry.by is not None:
+        yield from _variable(spec, "by", entry.by, ("category",))
+    variable = spec.variables.get(entry.time)
+    if variable is not None and variable.kind == "duration" and variable.grid is None:
+        yield "time", f"{entry.time} has no grid; set variables.{entry.time}.grid"
+
+
+_BY_KIND: Mapping[str, Callable[..., Iterator[Finding]]] = {
+    "moments": _moments,
+    "logistic": _model,
+    "network": _model,
+    "kaplan_meier": _survival,
+    "logrank": _survival,
+}

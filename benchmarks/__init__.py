@@ -1,0 +1,1 @@
+"""What the README claims in numbers, measured: each module runs as ``python -m benchmarks.NAME [--json]``."""

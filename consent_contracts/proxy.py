@@ -1,0 +1,124 @@
+"""A hospital's own JSON-RPC proxy: forwards the methods that reading and sending need, nothing else.
+
+It keeps the node's address and key in one place, refuses wallet and admin methods, and caps sizes. It is no
+defence against a lying node: two independent ones are (see `chain`).
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any
+
+from consent_contracts.rpc import NodeError, Rpc, parse_json
+from consilium_errors import Error, Unavailable
+
+ALLOWED = frozenset(
+    {
+        "eth_blockNumber",
+        "eth_call",
+        "eth_chainId",
+        "eth_estimateGas",
+        "eth_gasPrice",
+        "eth_getBlockByHash",
+        "eth_getBlockByNumber",
+        "eth_getCode",
+        "eth_getLogs",
+        "eth_getTransactionByHash",
+        "eth_getTransactionCount",
+        "eth_getTransactionReceipt",
+        "eth_maxPriorityFeePerGas",
+        "eth_sendRawTransaction",
+    }
+)
+MAX_REQUEST = 4 << 20
+_NOT_ALLOWED, _INVALID, _UPSTREAM = -32601, -32600, -32000
+
+
+class Proxy:
+    """Serves on 127.0.0.1 for as long as the ``with`` block lasts.
+
+    Args:
+        upstream: URL of the node.
+    """
+
+    def __init__(self, upstream: str, *, port: int = 0, allowed: frozenset[str] = ALLOWED) -> None:
+        self._rpc, self._allowed = Rpc(upstream), allowed
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
+        self._server.daemon_threads = True
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def forward(self, method: str, params: list[Any]) -> Any:
+        """One allowed request's result. Tests override this to lie."""
+        return self._rpc.call_raw(method, params)
+
+    def answer(self, body: bytes) -> bytes:
+        """The answer to one JSON-RPC request; batches are refused."""
+        number: object = None
+        try:
+            request = parse_json(body)
+            number, method, params = request["id"], request["method"], request.get("params", [])
+            if not isinstance(method, str) or not isinstance(params, list):
+                raise TypeError
+        except (ValueError, KeyError, TypeError):
+            return _failed(number, _INVALID, "invalid request")
+        if method not in self._allowed:
+            return _failed(number, _NOT_ALLOWED, "method not allowed")
+        try:
+            result = self.forward(method, params)
+        except NodeError as error:
+            return _failed(number, error.number, error.said, error.reason)
+        except Unavailable:
+            return _failed(number, _UPSTREAM, "node unavailable")
+        except Error as error:
+            return _failed(number, _UPSTREAM, error.code)
+        return json.dumps({"jsonrpc": "2.0", "id": number, "result": result}).encode()
+
+    def __enter__(self) -> Proxy:
+        threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        ).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _failed(number: object, code: int, message: str, data: object = None) -> bytes:
+    error = {"code": code, "message": message} | ({} if data is None else {"data": data})
+    return json.dumps({"jsonrpc": "2.0", "id": number, "error": error}).encode()
+
+
+def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        timeout = 30
+        disable_nagle_algorithm = True
+
+        def do_POST(self) -> None:
+            length = self.headers.get("Content-Length", "")
+            if not length.isdigit() or int(length) > MAX_REQUEST:
+                self.close_connection = True
+                self.send_error(413)
+                return
+            self._reply(proxy.answer(self.rfile.read(int(length))))
+
+        def _reply(self, body: bytes) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Requests are not logged: they show who reads which study."""
+
+    return Handler

@@ -1,0 +1,220 @@
+"""A small JSON-RPC client for EVM nodes. Trusts no answer's form; its errors name no URL (keys live there).
+
+web3.py's provider is not used: on a lost answer it repeats the request, also a sent transaction.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import threading
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+
+from consent_contracts import abi
+from consilium_errors import Error, Hostile, Unavailable
+
+MAX_ANSWER = 64 << 20
+MAX_DEPTH = 100
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_NO_BRACKET = bytes(b for b in range(256) if b not in b"[]{}")
+_QUANTITY = re.compile(r"0x(0|[1-9a-f][0-9a-f]{0,63})")
+_DATA = re.compile(r"0x([0-9a-fA-F]{2})*")
+
+
+class NodeError(Unavailable):
+    """The node answered with an error that is not a revert."""
+
+    def __init__(self, number: int, said: str, reason: object = None) -> None:
+        super().__init__("rpc.node_error", f"the node answered with error {number}: {said[:200]}")
+        self.number, self.said, self.reason = number, said, reason
+
+
+def quantity(value: object) -> int:
+    """Raises Hostile ``rpc.malformed``, like all readers here."""
+    if not isinstance(value, str) or not _QUANTITY.fullmatch(value):
+        raise Hostile("rpc.malformed", "expected a quantity")
+    return int(value, 16)
+
+
+def data(value: object, size: int | None = None) -> bytes:
+    if not isinstance(value, str) or not _DATA.fullmatch(value):
+        raise Hostile("rpc.malformed", "expected bytes")
+    found = bytes.fromhex(value[2:])
+    if size is not None and len(found) != size:
+        raise Hostile("rpc.malformed", f"expected {size} bytes, found {len(found)}")
+    return found
+
+
+def record(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise Hostile("rpc.malformed", "expected an object")
+    return value
+
+
+def field(value: dict[str, Any], name: str) -> Any:
+    if name not in value:
+        raise Hostile("rpc.malformed", f"{name} is missing")
+    return value[name]
+
+
+def listed(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise Hostile("rpc.malformed", "expected a list")
+    return value
+
+
+def parse_json(body: bytes) -> Any:
+    """JSON of at most `MAX_DEPTH` levels.
+
+    Python's parser is only guarded by the interpreter's recursion limit; where a library has raised that, deep
+    nesting crashes the process.
+
+    Raises:
+        ValueError: not JSON, or too deep.
+    """
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(body) > MAX_DEPTH:
+        raise ValueError("too deep")
+    return json.loads(body)
+
+
+def _depth(body: bytes) -> int:
+    deepest = depth = 0
+    for bracket in _STRING.sub(b"", body).translate(None, _NO_BRACKET):
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
+class _Local(threading.local):
+    """One HTTP session for each thread."""
+
+    def __init__(self) -> None:
+        self.session = requests.Session()
+        # The environment must not be able to redirect what decides on consent.
+        self.session.trust_env = False
+        self.session.headers["Content-Type"] = "application/json"
+
+
+class Rpc:
+    """One node. Safe to share between threads.
+
+    Args:
+        url: http or https.
+        timeout: seconds to connect and between bytes.
+    """
+
+    def __init__(self, url: str, *, timeout: float = 10.0) -> None:
+        self._url, self._timeout = url, timeout
+        self.name = urlsplit(url).hostname or "node"
+        self._ids = itertools.count(1)
+        self._local = _Local()
+
+    def __repr__(self) -> str:
+        return f"Rpc({self.name})"
+
+    def call(self, method: str, *params: object) -> Any:
+        """The ``result`` of one request.
+
+        Raises:
+            Refused: ``chain.<error>`` when the contract reverted.
+            Unavailable: ``rpc.unreachable``, ``rpc.node_error`` (`NodeError`).
+            Hostile: ``rpc.malformed``, ``rpc.wrong_id``, ``rpc.too_long``.
+        """
+        try:
+            return self.call_raw(method, list(params))
+        except NodeError as error:
+            raise _typed(error) from None
+
+    def call_raw(self, method: str, params: list[Any]) -> Any:
+        """As `call`, but a revert stays a `NodeError` with its data."""
+        number = next(self._ids)
+        body = json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
+        answer = record(self._decode(self._post(body.encode())))
+        if answer.get("id") != number:
+            raise Hostile("rpc.wrong_id", "the answer belongs to another request")
+        if answer.get("error") is not None:
+            raise _node_error(record(answer["error"]))
+        if "result" not in answer:
+            raise Hostile("rpc.malformed", "neither result nor error")
+        return answer["result"]
+
+    def _post(self, body: bytes) -> bytes:
+        try:
+            with self._local.session.post(
+                self._url, data=body, timeout=self._timeout, stream=True, allow_redirects=False
+            ) as response:
+                found = bytearray()
+                for chunk in response.iter_content(1 << 16):
+                    found += chunk
+                    if len(found) > MAX_ANSWER:
+                        raise Hostile("rpc.too_long", f"{self.name} answered more than {MAX_ANSWER} bytes")
+                return bytes(found)
+        except requests.RequestException as error:
+            kind = type(error).__name__
+            raise Unavailable("rpc.unreachable", f"{self.name} cannot be reached ({kind})") from None
+
+    def _decode(self, body: bytes) -> object:
+        try:
+            return parse_json(body)
+        except ValueError:
+            raise Unavailable("rpc.unreachable", f"{self.name} did not answer with JSON") from None
+
+    # what we read -------------------------------------------------------------------------------------
+
+    def chain_id(self) -> int:
+        return quantity(self.call("eth_chainId"))
+
+    def block(self, tag: str | int) -> dict[str, Any]:
+        """Header with ``number``, ``timestamp`` as int and ``hash`` as bytes, beside the raw fields.
+
+        Raises:
+            Unavailable: ``rpc.no_block``.
+        """
+        name = tag if isinstance(tag, str) else hex(tag)
+        found = self.call("eth_getBlockByNumber", name, False)
+        if found is None:
+            raise Unavailable("rpc.no_block", f"{self.name} has no block {name}")
+        raw = record(found)
+        header = {
+            **raw,
+            "number": quantity(field(raw, "number")),
+            "timestamp": quantity(field(raw, "timestamp")),
+            "hash": data(field(raw, "hash"), 32),
+        }
+        if isinstance(tag, int) and header["number"] != tag:
+            raise Hostile("rpc.malformed", "another block than asked for")
+        return header
+
+    def eth_call(self, to: bytes, calldata: bytes, block: str | bytes = "latest") -> bytes:
+        """``block``: a tag, or a block hash (EIP-1898)."""
+        request = {"to": "0x" + to.hex(), "data": "0x" + calldata.hex()}
+        return data(self.call("eth_call", request, at(block)))
+
+    def code(self, address: bytes, block: str | bytes = "latest") -> bytes:
+        return data(self.call("eth_getCode", "0x" + address.hex(), at(block)))
+
+
+def at(block: str | bytes) -> object:
+    """A block parameter; a hash must be canonical (EIP-1898)."""
+    return block if isinstance(block, str) else {"blockHash": "0x" + block.hex(), "requireCanonical": True}
+
+
+def _node_error(error: dict[str, Any]) -> NodeError:
+    number = error.get("code")
+    return NodeError(
+        number if isinstance(number, int) else 0, str(error.get("message", "")), error.get("data")
+    )
+
+
+def _typed(error: NodeError) -> Error:
+    if error.number != 3 and "revert" not in error.said.lower():
+        return error
+    reason = error.reason
+    if isinstance(reason, dict):  # some nodes wrap it
+        reason = reason.get("data", reason.get("result"))
+    found = reason if isinstance(reason, str) and _DATA.fullmatch(reason) else "0x"
+    return abi.revert(bytes.fromhex(found[2:]))

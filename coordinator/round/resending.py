@@ -1,0 +1,68 @@
+"""Whom the round waits for, and what to send them again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from consent_contracts.plan import Plan
+from coordinator.round.desk import Desk
+from coordinator.round.words import Step
+from protos import wire
+from protos.consilium.v1 import round_pb2 as pb
+
+_ANSWERS = (("sum", "seal"), ("locked", "unlock"), ("plan", "upload"), ("hellos", "ready"))
+
+
+def waiting_for(desk: Desk) -> tuple[str, tuple[bytes, ...]]:
+    """``(kind of message awaited, organisations)``."""
+    attempt = desk.attempt()
+    if attempt is None:
+        return "", ()
+    for asked, answer in _ANSWERS:
+        if desk.slot(asked) is not None:
+            got = desk.got(answer)
+            return answer, tuple(o for o in desk.greeted() if o not in got)
+    got = {**desk.got("hello"), **desk.got("refusal")}
+    return "hello", tuple(o for o in attempt.members if o not in got)
+
+
+def resend(desk: Desk) -> Step:
+    attempt = desk.attempt()
+    if attempt is None or desk.slot("failed") is not None:
+        return Step()
+    kind, orgs = waiting_for(desk)
+    if kind == "hello":
+        task = wire.encode(pb.Task(ctx=attempt.ctx, analysis=attempt.analysis))
+        return Step(send=tuple((org, "task", task) for org in orgs))
+    if kind == "ready":
+        hellos = [pb.Signed.FromString(b) for o, b in desk.got("hello").items() if o in desk.greeted()]
+        body = wire.encode(pb.Hellos(ctx_hash=desk.ctx().digest(), hellos=hellos))
+        return Step(send=tuple((org, "hellos", body) for org in orgs))
+    if kind == "upload":
+        return Step(send=tuple((org, "plan", _plan_for(desk, org)) for org in orgs))
+    asked = "locked" if kind == "unlock" else "sum"
+    body = desk.slot(asked) or b""
+    return Step(send=tuple((org, asked, body) for org in orgs))
+
+
+def _plan_for(desk: Desk, org: bytes) -> bytes:
+    plan = desk.plan()
+    if plan is None:
+        raise AssertionError("the plan is recorded")
+    ready = {o: wire.parse(pb.Ready, b) for o, b in desk.got("ready").items() if o in plan.orgs}
+    return plan_for(plan, ready, org)
+
+
+def plan_for(plan: Plan, ready: Mapping[bytes, pb.Ready], org: bytes) -> bytes:
+    """The Plan as one hospital gets it: all headers, only its own boxes."""
+    message = pb.Plan(
+        ctx_hash=plan.ctx.digest(),
+        headers=[ready[o].header for o in plan.orgs],
+        boxes=[_box_for(ready[o], org) for o in plan.orgs if o != org],
+        lock_by=plan.lock_by,
+    )
+    return wire.encode(message)
+
+
+def _box_for(ready: pb.Ready, org: bytes) -> pb.Signed:
+    return next(s for s in ready.boxes if pb.Box.FromString(s.payload).to == org)

@@ -1,0 +1,1 @@
+"""Letters between coordinator and hospitals over Flower, which is trusted with nothing but their delivery."""

@@ -1,0 +1,47 @@
+"""The `consilium` command: thin, and lazy, so that help is quick. Each role's work lives in its room."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deploy.commands import audit, chain, coordinator, data, participant, provision, study
+from deploy.commands.doctor import doctor
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(study.app, name="study")
+app.add_typer(audit.app, name="audit")
+app.add_typer(data.app, name="data")
+app.add_typer(chain.app, name="chain")
+app.add_typer(provision.app, name="provision")
+app.add_typer(participant.app, name="participant")
+app.add_typer(coordinator.app, name="coordinator")
+app.command()(doctor)
+
+Folder = Annotated[Path, typer.Option(help="Where results, pictures and logs go.")]
+
+
+@app.callback()
+def root() -> None:
+    """Privacy-preserving federated analytics for hospitals."""
+
+
+@app.command()
+def demo(folder: Folder = Path("demo")) -> None:
+    """The whole council on one laptop: two real studies, a refusal, an audit."""
+    from deploy.demo.run import run
+
+    run(folder.resolve())
+
+
+def main() -> None:
+    """Entry point: our own errors are shown with their remedy, not as a traceback."""
+    from consilium_errors import Error
+
+    try:
+        app()
+    except Error as error:
+        typer.echo(error.diagnostics(), err=True)
+        raise SystemExit(1) from None

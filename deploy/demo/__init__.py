@@ -1,0 +1,1 @@
+"""`consilium demo`: two real studies, one refusal and one audit, on one laptop."""

@@ -1,0 +1,64 @@
+"""Collects what `participants.review_text` tells a person about a study."""
+
+from __future__ import annotations
+
+from consilium_errors import Error
+from deploy.hospital import Home
+from participants import review_text
+from participants.approvals import Approvals, Offered
+from participants.config import HospitalConfig
+from participants.mapping import Profile
+
+
+def listing(approvals: Approvals) -> str:
+    """One line for each study ever offered."""
+    offered = approvals.offered()
+    if not offered:
+        return "no study was offered yet"
+    lines = [
+        f"{o.spec.id}  0x{o.study.hex()[:10]}…  {o.state}, {len(o.spec.analysis)} analyses, "
+        f"{len(o.spec.sites)} hospitals"
+        for o in offered
+    ]
+    return "\n".join([*lines, "consilium participant review STUDY shows what one asks"])
+
+
+def page_of(home: Home, approvals: Approvals, offered: Offered) -> str:
+    """The whole page; what cannot be found out is among its objections."""
+    spec, objections = offered.spec, list[str]()
+    config: HospitalConfig | None = None
+    profile: Profile | None = None
+    try:
+        config = home.datasets.serving(spec).config
+        profile = home.datasets.profile(spec)
+        profile.check()
+        approvals.check(offered.study, profile.kept)
+    except Error as error:
+        objections.append(error.diagnostics().replace("\n", " "))
+    names = {org: name for name, org in home.kit.config.sites.items()}
+    on_chain = approvals.on_chain(offered.study)
+    asked = review_text.Asked(
+        spec=spec,
+        state=offered.state,
+        sponsor=f"0x{on_chain.sponsor.hex()}",
+        peers=[names.get(org, f"0x{org.hex()}") for org in on_chain.roster if org != home.org],
+        config=config,
+        profile=profile,
+        objections=objections,
+        opened=approvals.ledger(offered.study).opened_this_year,
+    )
+    return review_text.page(asked)
+
+
+def booked(home: Home, approvals: Approvals) -> str:
+    """Exact releases by study and in the year, against each dataset's cap."""
+    names = {o.study: o.spec.id for o in approvals.offered()}
+    lines = [f"{names.get(s, s.hex()[:10])}: {n} exact releases" for s, n in approvals.booked().items()]
+    used = approvals.ledger(bytes(32)).opened_this_year
+    lines.append(f"in the last 365 days: {used}")
+    lines += [
+        f"{d.name}: {max(0, d.config.budget.exact_releases_per_year - used)} of "
+        f"{d.config.budget.exact_releases_per_year} left"
+        for d in home.datasets.listed
+    ]
+    return "\n".join(lines)

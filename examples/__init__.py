@@ -1,0 +1,1 @@
+"""Study files and hospitals for the demo."""

@@ -1,0 +1,1 @@
+"""One hospital: its data, its rules, and its side of the round."""

@@ -1,0 +1,68 @@
+"""The analytics as the round's machine sees them: states are bytes, statistics are bounded integers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from analytics import layout as layouts
+from analytics import registry
+from analytics.layout import Layout
+from analytics.state import StudyState
+from analytics.study import StudySpec
+from analytics.table import Table
+from consilium_errors import Refused
+from participants.round.words import Contribution, Fields, Moved
+
+
+class SpecAnalyst:
+    """One study's analytics over one hospital's table.
+
+    Args:
+        table: reads the frozen cohort; called only when a contribution is due.
+    """
+
+    def __init__(self, spec: StudySpec, table: Callable[[], Table]) -> None:
+        self._spec = spec
+        self._table = table
+        self._last: tuple[bytes, StudyState] | None = None
+
+    def genesis(self) -> bytes:
+        return registry.genesis(self._spec).to_bytes()
+
+    def current(self, state: bytes) -> str:
+        analysis = registry.current(self._spec, self._parsed(state))
+        return "" if analysis is None else analysis.name
+
+    def layout(self, state: bytes) -> tuple[int, int, bytes]:
+        layout, bits = self._layout(self._parsed(state))
+        return layout.length(bits), layout.fields, layout.params_bytes()
+
+    def contribute(self, state: bytes) -> Contribution:
+        parsed = self._parsed(state)
+        layout, bits = self._layout(parsed)
+        analysis = registry.current(self._spec, parsed)
+        if analysis is None:
+            raise Refused("study.over", "the study is finished")
+        statistic = analysis.local(self._table(), parsed)
+        return Contribution(layout.encode(statistic, bits), layout.fields)
+
+    def move(self, state: bytes, total: Fields, parties: int) -> Moved:
+        parsed = self._parsed(state)
+        layout, bits = self._layout(parsed)
+        moved = registry.advance(self._spec, parsed, layout.decode(total, parties, bits), parties)
+        after = moved.to_bytes()
+        return Moved(after, self.current(after))
+
+    def _parsed(self, state: bytes) -> StudyState:
+        """The last one is kept: every look at a round asks for the same."""
+        known = self._last
+        if known is None or known[0] != state:
+            known = self._last = (state, StudyState.from_bytes(state))
+        return known[1]
+
+    def _layout(self, state: StudyState) -> tuple[Layout, int]:
+        analysis = registry.current(self._spec, state)
+        if analysis is None:
+            raise Refused("study.over", "the study is finished")
+        layout = analysis.layout(self._spec, state)
+        return layout, layouts.value_bits(layout.fields, len(self._spec.sites))

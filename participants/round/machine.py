@@ -1,0 +1,54 @@
+"""Dispatch: one message to its step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from consilium_errors import Hostile
+from participants.round import closing, joining, opening, uploading
+from participants.round.desk import Desk
+from participants.round.words import Ports, Records, Site, Step, StudyFacts, View
+
+STEPS: Mapping[str, Callable[[Desk, bytes], Step]] = {
+    "task": joining.on_task,
+    "hellos": joining.on_hellos,
+    "plan": uploading.on_plan,
+    "locked": opening.on_locked,
+    "sum": opening.on_sum,
+    "attested": closing.on_attested,
+    "catch-up-request": closing.on_catch_up_request,
+    "catch-up": closing.on_catch_up,
+}
+
+
+@dataclass(frozen=True)
+class HospitalRound:
+    """One hospital in one study. Holds no state: everything is in the records it is shown."""
+
+    facts: StudyFacts
+    site: Site
+    ports: Ports
+
+    def handle(self, kind: str, body: bytes, records: Records, view: View) -> Step:
+        """The step that ``body`` asks for.
+
+        Raises:
+            Hostile, Refused, Unavailable: nothing is to be recorded; only the code may be answered.
+        """
+        step = STEPS.get(kind)
+        if step is None:
+            raise Hostile("round.kind", "no such message")
+        return step(self._desk(records, view), body)
+
+    def settle(self, records: Records, view: View) -> Step:
+        return closing.settle(self._desk(records, view))
+
+    def release(
+        self, result: bytes, recipient_key: bytes, seal_ids: list[bytes], records: Records, view: View
+    ) -> Step:
+        desk = self._desk(records, view)
+        return closing.release(desk, result, recipient_key, seal_ids)
+
+    def _desk(self, records: Records, view: View) -> Desk:
+        return Desk(self.facts, self.site, self.ports, records, view)

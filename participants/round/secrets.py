@@ -1,0 +1,66 @@
+"""Every key of a round, from what the hospitals told each other. Labels are part of the protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from crypto.commitments import Q
+from crypto.kdf import derive
+from crypto.secure_sum.masks import scalar_mask
+from protos import digests
+
+
+def box_info(ctx_hash: bytes, sender: bytes, recipient: bytes) -> bytes:
+    return digests.tagged("box", ctx_hash, sender, recipient)
+
+
+def group_secret(gs: Sequence[bytes], plan_hash: bytes) -> bytes:
+    """``gs`` ascending by organisation."""
+    return derive("group", *gs, plan_hash)
+
+
+def cipher_seed(group: bytes) -> bytes:
+    return derive("bfv", group)
+
+
+def salt(group: bytes) -> bytes:
+    return derive("salt", group)
+
+
+def self_mask_key(self_mask: bytes, plan_hash: bytes) -> bytes:
+    return derive("self-mask", self_mask, plan_hash)
+
+
+def unlock_key(group: bytes, org: bytes, lock_id: bytes) -> bytes:
+    return derive("unlock", group, org, lock_id)
+
+
+def rho_key(group: bytes, self_mask: bytes, plan_hash: bytes) -> bytes:
+    """Opens one hospital's blinded randomness, to holders of the group secret and its released self-mask."""
+    return derive("rho", group, self_mask, plan_hash)
+
+
+def pair_keys(
+    me: bytes, mine: Mapping[bytes, bytes], theirs: Mapping[bytes, bytes], plan_hash: bytes
+) -> tuple[list[bytes], list[bytes]]:
+    """``(keys to add, keys to subtract)``: the lower organisation of a pair adds.
+
+    Args:
+        mine: peer → the secret that I sent it.
+        theirs: peer → the secret that it sent me.
+    """
+    add, subtract = [], []
+    for peer in sorted(theirs):
+        if me < peer:
+            add.append(derive("pair", mine[peer], theirs[peer], plan_hash))
+        else:
+            subtract.append(derive("pair", theirs[peer], mine[peer], plan_hash))
+    return add, subtract
+
+
+def blinded(randomness: int, add: Sequence[bytes], subtract: Sequence[bytes]) -> int:
+    """ρ = r + Σ± PRF(k) mod q: the blinds cancel in the sum over the set."""
+    total = randomness
+    total += sum(scalar_mask(k, Q) for k in add)
+    total -= sum(scalar_mask(k, Q) for k in subtract)
+    return total % Q

@@ -1,0 +1,181 @@
+"""Steps 5 and 6: Plan → Upload, or a Complaint that shows the secret of a dead attempt."""
+
+from __future__ import annotations
+
+import hashlib
+
+from consent_contracts.plan import Plan, check_plan
+from consent_contracts.signed import opened, sign
+from consilium_errors import Hostile, Refused
+from crypto import envelopes
+from crypto.secure_sum import masks
+from participants.round import secrets
+from participants.round.desk import Desk, as_fields
+from participants.round.joining import check_company
+from participants.round.words import Record, Step
+from protos import digests, wire
+from protos.consilium.v1 import custody_pb2 as custody
+from protos.consilium.v1 import round_pb2 as pb
+
+MAX_LOCK_WAIT = 7 * 86_400
+
+
+class BadBoxError(Exception):
+    def __init__(self, box: pb.Signed) -> None:
+        self.box = box
+
+
+def on_plan(desk: Desk, body: bytes) -> Step:
+    message = wire.parse(pb.Plan, body)
+    ctx_hash = message.ctx_hash
+    scope = desk.attempt_scope(ctx_hash)
+    if (known := desk.records.get(scope, "upload")) is not None:
+        return Step(send=(("upload", custody.UploadRecord.FromString(known).message),))
+    if (known := desk.records.get(scope, "complaint")) is not None:
+        return Step(send=(("complaint", known),))
+    hello, ready = desk.hello(ctx_hash), desk.ready(ctx_hash)
+    plan = check_plan(wire.ctx_from(hello.ctx), message.headers, message.lock_by, desk.view.agents)
+    _check_plan(desk, plan, ready, message)
+    try:
+        theirs, gs = _open_boxes(desk, plan, hello, ready, message)
+    except BadBoxError as bad:
+        return _complain(desk, ctx_hash, hello, bad.box)
+    desk.check_consent()
+    return _upload(desk, plan, ready, message, theirs, gs)
+
+
+def _check_plan(desk: Desk, plan: Plan, ready: custody.ReadyRecord, message: pb.Plan) -> None:
+    own = pb.Ready.FromString(ready.message).header
+    if own not in list(message.headers):
+        raise Hostile("plan.mine", "my own ready header is missing or altered")
+    if plan.headers[0].hellos_hash != ready.hellos_hash:
+        raise Hostile("plan.hellos", "the plan stands on other hellos than mine")
+    # Whoever said hello holds a box with every g. One left out would have the key of a sum it is no part of.
+    if set(plan.orgs) != {signed.sender for signed in ready.hellos}:
+        raise Hostile("plan.set", "the plan is not made of those who said hello")
+    check_company(desk, plan.orgs)
+    if not desk.view.now < message.lock_by <= desk.view.now + MAX_LOCK_WAIT:
+        raise Hostile("plan.deadline", "the deadline of the lock has passed or is too far away")
+    desk.ports.check_commitments(plan.commitments)
+    check_fixed_set(desk, plan)
+
+
+def check_fixed_set(desk: Desk, plan: Plan) -> None:
+    """In exact mode an analysis keeps the set of its first opening; a difference of sets shows a hospital.
+
+    Raises:
+        Refused: ``set.changed``.
+    """
+    if desk.view.study.mode == digests.DP:
+        return
+    name = desk.hello(plan.ctx.digest()).analysis
+    fixed = desk.records.get(desk.study_scope, f"set-{name}")
+    agreed = all(use.leave_site_out for use in plan.uses)
+    if fixed is not None and fixed != set_hash(plan) and not agreed:
+        raise Refused("set.changed", "an exact analysis keeps the set of its first opening")
+
+
+def set_hash(plan: Plan) -> bytes:
+    """The datasets, in the versions used; a consent given anew does not change the set."""
+    return digests.tagged("set", *(u.dataset + u.version.to_bytes(4, "big") for u in plan.uses))
+
+
+def _open_boxes(
+    desk: Desk, plan: Plan, hello: custody.HelloRecord, ready: custody.ReadyRecord, message: pb.Plan
+) -> tuple[dict[bytes, bytes], list[bytes]]:
+    """Peer → the secret that it sent me, and every g in the order of organisations."""
+    me, ctx_hash = desk.site.org, message.ctx_hash
+    boxes = {signed.sender: signed for signed in message.boxes}
+    if [s.sender for s in message.boxes] != [o for o in plan.orgs if o != me]:
+        raise Hostile("plan.boxes", "the boxes are not those of the planned hospitals")
+    theirs: dict[bytes, bytes] = {}
+    gs: list[bytes] = []
+    for header in plan.headers:
+        if header.org == me:
+            gs.append(ready.g)
+            continue
+        signed = boxes[header.org]
+        box = opened(signed, "box", pb.Box, desk.view.agents)
+        if (box.ctx_hash, box.to, box.hellos_hash) != (ctx_hash, me, ready.hellos_hash):
+            raise Hostile("plan.boxes", "a box was made for another recipient or attempt")
+        g, secret = open_box(hello.hpke_secret, box, header.g_hash, signed)
+        gs.append(g)
+        theirs[header.org] = secret
+    return theirs, gs
+
+
+def open_box(secret: bytes, box: pb.Box, g_hash: bytes, signed: pb.Signed) -> tuple[bytes, bytes]:
+    try:
+        plain = envelopes.open_sealed(secret, secrets.box_info(box.ctx_hash, box.org, box.to), box.sealed)
+    except Hostile:
+        raise BadBoxError(signed) from None
+    if len(plain) != 64 or digests.g_hash(box.ctx_hash, box.org, plain[:32]) != g_hash:
+        raise BadBoxError(signed)
+    return plain[:32], plain[32:]
+
+
+def _complain(desk: Desk, ctx_hash: bytes, hello: custody.HelloRecord, box: pb.Signed) -> Step:
+    """The box is signed, so whoever reads the complaint sees which side lied."""
+    complaint = pb.Complaint(
+        ctx_hash=ctx_hash,
+        org=desk.site.org,
+        against=box.sender,
+        hpke_secret=hello.hpke_secret,
+        box=box,
+    )
+    message = wire.encode(sign("complaint", complaint, org=desk.site.org, key=desk.site.agent))
+    record = Record(desk.attempt_scope(ctx_hash), "complaint", message)
+    return Step(records=(record,), send=(("complaint", message),), progress="complaint")
+
+
+def _upload(
+    desk: Desk,
+    plan: Plan,
+    ready: custody.ReadyRecord,
+    message: pb.Plan,
+    theirs: dict[bytes, bytes],
+    gs: list[bytes],
+) -> Step:
+    me, ports = desk.site.org, desk.ports
+    source = desk.input(plan.ctx.release)
+    if source is None:
+        raise Hostile("round.out_of_order", "no input of ours precedes this plan")
+    group = secrets.group_secret(gs, plan.plan_hash)
+    mine = {pair.org: pair.secret for pair in ready.pairs}
+    add, subtract = secrets.pair_keys(me, mine, theirs, plan.plan_hash)
+    packing = desk.packing(plan.length, source.fields)
+    packed = packing.pack(as_fields(source.values))
+    if ports.scheme.masked:
+        own = secrets.self_mask_key(ready.self_mask, plan.plan_hash)
+        packed = masks.apply(packed, masks.mask([*add, own], subtract, len(packed)))
+    ciphertext = ports.scheme.encrypt(secrets.cipher_seed(group), packed)
+    rho = secrets.blinded(int.from_bytes(source.randomness, "big"), add, subtract)
+    rho_box = envelopes.seal_once(
+        secrets.rho_key(group, ready.self_mask, plan.plan_hash), plan.plan_hash, rho.to_bytes(32, "big")
+    )
+    upload_hash = digests.upload_hash(hashlib.sha256(ciphertext).digest(), rho_box)
+    digest = digests.receipt_digest(digests.ledger_domain(plan.ctx), plan.plan_hash, me, upload_hash)
+    upload = wire.encode(
+        pb.Upload(
+            plan_hash=plan.plan_hash,
+            org=me,
+            ciphertext=ciphertext,
+            rho_box=rho_box,
+            signature=desk.site.agent.sign(digest),
+        )
+    )
+    record = custody.UploadRecord(
+        plan_hash=plan.plan_hash,
+        group=group,
+        headers=list(message.headers),
+        lock_by=message.lock_by,
+        message=upload,
+    )
+    return Step(
+        records=(
+            Record(desk.attempt_scope(message.ctx_hash), "upload", wire.encode(record)),
+            Record(desk.round_scope, f"index-{plan.plan_hash.hex()}", message.ctx_hash),
+        ),
+        send=(("upload", upload),),
+        progress="upload",
+    )

@@ -1,0 +1,1 @@
+"""Letters between a hospital and the coordinator over Flower. The hospital calls out; nothing listens here."""
