@@ -9,7 +9,6 @@ eight bytes, int64 little-endian, no gaps. Any other form is refused, so equal s
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from analytics.fixed import from_grid
 from consilium_errors import Hostile, Misuse
+from consilium_json import parse_json
 
 SCHEMA = "consilium.state/1"
 CURSOR = "cursor"
@@ -173,7 +173,7 @@ def _parse(data: bytes) -> StudyState:
     size = int.from_bytes(data[:8], "little")
     if not 2 <= size <= min(_MAX_HEADER, len(data) - 8):
         raise ValueError("header length")
-    head = json.loads(data[8 : 8 + size].decode("utf-8"))
+    head = parse_json(data[8 : 8 + size])
     meta = head.pop("__metadata__")
     body = data[8 + size :]
     arrays, bits = {}, {}

@@ -12,8 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
 
-from consent_contracts.rpc import NodeError, Rpc, parse_json
+from consent_contracts.rpc import NodeError, Rpc
 from consilium_errors import Error, Unavailable
+from consilium_json import parse_json
 
 ALLOWED = frozenset(
     {

@@ -16,11 +16,9 @@ import requests
 
 from consent_contracts import abi
 from consilium_errors import Error, Hostile, Unavailable
+from consilium_json import parse_json
 
 MAX_ANSWER = 64 << 20
-MAX_DEPTH = 100
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
-_NO_BRACKET = bytes(b for b in range(256) if b not in b"[]{}")
 _QUANTITY = re.compile(r"0x(0|[1-9a-f][0-9a-f]{0,63})")
 _DATA = re.compile(r"0x([0-9a-fA-F]{2})*")
 
@@ -65,28 +63,6 @@ def listed(value: object) -> list[Any]:
     if not isinstance(value, list):
         raise Hostile("rpc.malformed", "expected a list")
     return value
-
-
-def parse_json(body: bytes) -> Any:
-    """JSON of at most `MAX_DEPTH` levels.
-
-    Python's parser is only guarded by the interpreter's recursion limit; where a library has raised that, deep
-    nesting crashes the process.
-
-    Raises:
-        ValueError: not JSON, or too deep.
-    """
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(body) > MAX_DEPTH:
-        raise ValueError("too deep")
-    return json.loads(body)
-
-
-def _depth(body: bytes) -> int:
-    deepest = depth = 0
-    for bracket in _STRING.sub(b"", body).translate(None, _NO_BRACKET):
-        depth += 1 if bracket in b"[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
 
 
 class _Local(threading.local):
