@@ -37,6 +37,7 @@ POLL = 0.05
 GAS_MARGIN = 1.25
 FEE_MARGIN = 8  # base fees at most grow 12.5 % a block: room for 17 full blocks
 REBROADCAST = 5.0
+SETTLE = 1.0  # a node may show a new block's nonce a moment before its receipts
 
 
 class Store(Protocol):
@@ -220,11 +221,16 @@ class Sender:
     def _await(self, stored: _Stored, deadline: float) -> dict[str, Any] | None:
         """Its receipt, or None when it can never be mined."""
         sent = time.monotonic() - REBROADCAST + 2 * POLL
+        dead_since: float | None = None
         while True:
             try:
                 if (receipt := self._receipt(stored)) is not None:
                     return receipt
-                if self._dead(stored):
+                if not self._dead(stored):
+                    dead_since = None
+                elif dead_since is None:
+                    dead_since = time.monotonic()
+                elif time.monotonic() - dead_since >= SETTLE:
                     return self._receipt(stored)
                 if time.monotonic() - sent >= REBROADCAST:
                     sent = time.monotonic()

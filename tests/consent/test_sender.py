@@ -12,7 +12,7 @@ from consent_contracts.laptop import Anvil, dev_key
 from consent_contracts.rpc import Rpc, quantity
 from consent_contracts.sender import MemoryStore, Sender, SqliteStore
 from consilium_errors import Misuse, Unavailable
-from tests.consent.nodes import LossyProxy
+from tests.consent.nodes import LossyProxy, LyingProxy
 
 pytestmark = pytest.mark.chain
 
@@ -97,6 +97,24 @@ def test_a_nonce_taken_by_another_transaction_is_replaced(anvil: Anvil) -> None:
     sender.send("second", to, b"", value=100)
     sender.send("first", to, b"", value=5)
     assert balance(sender.rpc, to) == 105
+
+
+def test_a_node_that_shows_the_nonce_before_the_receipt(anvil: Anvil) -> None:
+    """The account's nonce is used and final, its receipt still hidden: not a reason to send again."""
+    asked = 0
+
+    def hide(method: str, params: list[Any], result: Any) -> Any:
+        nonlocal asked
+        if method == "eth_getTransactionReceipt":
+            asked += 1
+            return result if asked > 8 else None
+        return result
+
+    to = someone("hidden")
+    with LyingProxy(anvil.url, hide) as proxy:
+        Sender(proxy.url, dev_key(14), MemoryStore()).send("pay", to, b"", value=5)
+    assert asked > 8
+    assert balance(Rpc(anvil.url), to) == 5
 
 
 def test_many_threads_with_one_account(anvil: Anvil) -> None:
