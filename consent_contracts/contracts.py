@@ -233,6 +233,10 @@ class Contracts:
             f"{seal.lock_id.hex()}/{present}", "attest", study, astuple(seal), orgs, signatures
         )
 
+    def recover(self, study: bytes, lock_id: bytes, org: bytes) -> Mined:
+        """Lets the peers of ``org`` show their shares; from half of the study's window on, and for good."""
+        return self._ledger(f"{lock_id.hex()}/{org.hex()}", "recover", study, lock_id, org)
+
     def abandon(self, study: bytes, lock_id: bytes) -> Mined:
         return self._ledger(lock_id.hex(), "abandon", study, lock_id)
 

@@ -106,7 +106,11 @@ class GateView:
 
 @dataclass(frozen=True)
 class LockView:
-    """The current lock of the round that is under way; once ``abandoned`` it is dead."""
+    """The current lock of the round that is under way; once ``abandoned`` it is dead.
+
+    ``recovered``: organisations whose peers may show their shares, in the order in which the chain said so. A lock
+    with any is never abandoned.
+    """
 
     lock_id: bytes
     plan_hash: bytes
@@ -117,6 +121,7 @@ class LockView:
     attempt: int
     analysis: bytes
     abandoned: bool
+    recovered: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -140,6 +145,7 @@ class HeadView:
             attempt=found["attempt"],
             analysis=found["analysis"],
             abandoned=found["abandoned"],
+            recovered=found["recovered"],
         )
         locked = lock if any(lock.lock_id) else None
         return cls(found["attested"], found["tip"], found["stateCommit"], locked)

@@ -93,6 +93,9 @@ interface ILedger is IJournal {
     error BadSignature(address org);
     error WindowOpen(uint256 until);
     error NoQuorum(uint256 present);
+    error NotOnRoster(address org);
+    error AlreadyRecovered(address org);
+    error Recovering(bytes32 lockId);
 
     function lock(
         Ctx calldata ctx,
@@ -107,6 +110,7 @@ interface ILedger is IJournal {
     function attest(bytes32 study, Seal calldata seal, address[] calldata orgs, bytes[] calldata sigs)
         external
         returns (bytes32);
+    function recover(bytes32 study, bytes32 lockId, address org) external;
     function abandon(bytes32 study, bytes32 lockId) external;
     function head(bytes32 study) external view returns (Head memory);
     function analysisSet(bytes32 study, bytes32 analysis) external view returns (bytes32 set, bool mayLeave);

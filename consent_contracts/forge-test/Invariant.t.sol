@@ -5,8 +5,8 @@ import "../src/Types.sol";
 import {Attempt, Base, HOSPITAL} from "./Base.sol";
 import {Log} from "./Interfaces.sol";
 
-/// Random grants, revocations, withdrawals, suspensions, time, locks, seals and abandonments, beside a shadow that keeps only
-/// what the rules need. Exact and dp studies run at once over the same datasets.
+/// Random grants, revocations, withdrawals, suspensions, time, locks, seals, recoveries and abandonments, beside a shadow that
+/// keeps only what the rules need. Exact and dp studies run at once over the same datasets.
 contract Handler is Base {
     uint256 public wrong; // accepted against the shadow, or refused against it
     uint256 public locks;
@@ -17,6 +17,9 @@ contract Handler is Base {
         uint32 attested;
         Attempt current; // empty ctx.round: none
         bool abandoned;
+        uint256 lockedAt;
+        address[] recovered; // of the current lock
+        bool bound; // somebody was recovered in this round
     }
 
     mapping(bytes32 => mapping(address => uint256)) private expiry; // study => org
@@ -158,6 +161,7 @@ contract Handler is Base {
         uint32 want = !locked ? 1 : same ? s.current.ctx.release : s.current.ctx.release + 1;
         ok = n >= 3 && a.ctx.release == want && _live(study, n);
         if (locked && !s.abandoned && s.current.ctx.analysis != a.ctx.analysis) ok = false;
+        if (s.bound && !same) ok = false;
         if (study == dp) {
             charge = !same;
         } else {
@@ -184,7 +188,8 @@ contract Handler is Base {
         for (uint256 i; i < a.uses.length; ++i) s.current.uses.push(a.uses[i]);
         (s.current.orgs, s.current.uploads) = (a.orgs, a.uploads);
         (s.current.readyRoot, s.current.inputsRoot, s.current.lockBy) = (a.readyRoot, a.inputsRoot, a.lockBy);
-        s.abandoned = false;
+        delete s.recovered;
+        (s.abandoned, s.lockedAt) = (false, block.timestamp);
     }
 
     function attestX(uint256 which, uint256 missing) external {
@@ -204,7 +209,8 @@ contract Handler is Base {
             ++seals;
             (s.tip, s.attested) = (id, s.attested + 1);
             delete s.current;
-            s.abandoned = false;
+            delete s.recovered;
+            (s.abandoned, s.bound) = (false, false);
         } catch {
             if (ok) ++wrong;
         }
@@ -216,8 +222,32 @@ contract Handler is Base {
         if (s.current.ctx.round == 0 || s.abandoned) return;
         bytes32 id = ledger.head(study).lockId;
         vm.prank(sponsor);
-        ledger.abandon(study, id);
-        s.abandoned = true;
+        try ledger.abandon(study, id) {
+            if (s.bound) ++wrong;
+            s.abandoned = true;
+        } catch {
+            if (!s.bound) ++wrong;
+        }
+    }
+
+    function recoverX(uint256 which, uint256 i) external {
+        bytes32 study = _study(which);
+        Shadow storage s = shadow[study];
+        address org = orgs[i / 2 % N];
+        uint256 due = s.lockedAt + WINDOW / 2;
+        if (i % 2 != 0 && !s.bound) return; // else hardly any lock would be abandoned
+        if (i % 3 == 0 && block.timestamp < due) vm.warp(due);
+        bool ok = s.current.ctx.round != 0 && !s.abandoned && block.timestamp >= due;
+        for (uint256 j; j < s.recovered.length; ++j) if (s.recovered[j] == org) ok = false;
+        bytes32 id = ledger.head(study).lockId;
+        vm.prank(regulator);
+        try ledger.recover(study, id, org) {
+            if (!ok) ++wrong;
+            s.recovered.push(org);
+            s.bound = true;
+        } catch {
+            if (ok) ++wrong;
+        }
     }
 
     // --- what must hold ---------------------------------------------------------------
@@ -228,6 +258,7 @@ contract Handler is Base {
             Shadow storage s = shadow[study];
             if (h.tip != s.tip || h.attested != s.attested || h.abandoned != s.abandoned) return false;
             if ((h.lockId != 0) != (s.current.ctx.round != 0)) return false;
+            if (keccak256(abi.encode(h.recovered)) != keccak256(abi.encode(s.recovered))) return false;
             for (uint256 i; i < N; ++i) {
                 address org = orgs[i];
                 Gate memory g = gateOf(org, study);
@@ -285,12 +316,13 @@ contract InvariantTest {
 
     function targetSelectors() public view returns (Selectors[] memory chosen) {
         chosen = new Selectors[](1);
-        bytes4[] memory s = new bytes4[](13);
+        bytes4[] memory s = new bytes4[](14);
         (s[0], s[1], s[2]) = (Handler.grantX.selector, Handler.revokeX.selector, Handler.withdrawX.selector);
         (s[3], s[4], s[5]) = (Handler.suspendX.selector, Handler.timeX.selector, Handler.abandonX.selector);
         (s[6], s[7]) = (Handler.attestX.selector, Handler.attestX.selector);
         (s[8], s[9]) = (Handler.lockX.selector, Handler.lockX.selector);
         (s[10], s[11], s[12]) = (Handler.lockX.selector, Handler.lockX.selector, Handler.healX.selector);
+        s[13] = Handler.recoverX.selector;
         chosen[0] = Selectors(address(handler), s);
     }
 

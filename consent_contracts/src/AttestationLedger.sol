@@ -22,6 +22,9 @@ import {Words} from "./Words.sol";
 ///   exact   the first lock of an analysis charges one exact release and fixes its set. Then that set is free in
 ///           every later round, but never twice in one round with other inputs. Another set shows the difference:
 ///           only if every use of the old set and of the new accepted it (leaveSiteOut), and for one more charge.
+/// `recover` lets the peers of a hospital that does not open its part show their shares of it. From then on until its seal the
+/// round is for that opening only: nothing in it can be abandoned, and only the same analysis, set, inputs and state be
+/// locked, also after another such lock.
 /// Nothing is ever refunded. It does not check what was computed: hospitals and auditors do.
 contract AttestationLedger is EIP712, Journal {
     using Signatures for address;
@@ -52,6 +55,7 @@ contract AttestationLedger is EIP712, Journal {
         uint8 analysis; // index
         uint32 lockedBits; // analyses locked in this round
         uint32 leaveBits; // analyses of which every use so far accepted another set
+        bool recovering; // a lock of this round knows a recovered organisation
     }
 
     /// What `lock` carries along: arrays as ABI tails, encoded once for hashes and log.
@@ -69,6 +73,7 @@ contract AttestationLedger is EIP712, Journal {
 
     mapping(bytes32 => Chain) internal _chains;
     mapping(bytes32 => mapping(bytes32 => bytes32)) internal _sets; // exact mode: study => analysis => set
+    mapping(bytes32 => address[]) internal _recovered; // lock => organisations
 
     event Locked(
         uint64 indexed seq,
@@ -94,6 +99,14 @@ contract AttestationLedger is EIP712, Journal {
         address[] absent,
         uint64 time
     );
+    event Recovered(
+        uint64 indexed seq,
+        bytes32 indexed study,
+        bytes32 indexed lockId,
+        address org,
+        address by,
+        uint64 time
+    );
     event Abandoned(uint64 indexed seq, bytes32 indexed study, bytes32 indexed lockId, address by);
 
     error NotCoordinator();
@@ -112,6 +125,9 @@ contract AttestationLedger is EIP712, Journal {
     error BadSignature(address org);
     error WindowOpen(uint256 until);
     error NoQuorum(uint256 present);
+    error NotOnRoster(address org);
+    error AlreadyRecovered(address org);
+    error Recovering(bytes32 lockId);
 
     constructor(ConsentRegistry registry_) EIP712("AttestationLedger", "1") {
         registry = registry_;
@@ -243,6 +259,7 @@ contract AttestationLedger is EIP712, Journal {
         if (c.phase == Phase.Live && c.analysis != index) {
             revert StillLocked(Hashes.lockId(c.planHash, c.receiptsRoot));
         }
+        if (c.recovering && !same) revert Recovering(Hashes.lockId(c.planHash, c.receiptsRoot));
     }
 
     function _admitExact(Chain storage c, Ctx calldata ctx, bytes32 set, bool open, bool same, uint32 bit)
@@ -282,6 +299,7 @@ contract AttestationLedger is EIP712, Journal {
 
         (c.tip, c.stateCommit) = (sealId, seal.stateAfter);
         (c.attested, c.release, c.attempt, c.phase, c.lockedBits) = (c.attested + 1, 0, 0, Phase.Idle, 0);
+        c.recovering = false;
         _record(Attested.selector, study, sealId, abi.encode(seal, absent, uint64(block.timestamp)));
     }
 
@@ -320,20 +338,46 @@ contract AttestationLedger is EIP712, Journal {
         private
         view
     {
-        uint256 until = uint256(lockedAt) + terms.window;
-        if (block.timestamp < until) revert WindowOpen(until);
+        _notBefore(uint256(lockedAt) + terms.window);
         uint256 present = n - missing;
         if (present * 2 <= n || present < terms.minSites || missing > terms.collusion) revert NoQuorum(present);
     }
 
-    // --- abandon --------------------------------------------------------------------
+    function _notBefore(uint256 until) private view {
+        if (block.timestamp < until) revert WindowOpen(until);
+    }
+
+    // --- recover, abandon -----------------------------------------------------------
+    /// Says for good that an organisation of this lock does not open its part; its peers, who hold shares of what it owes,
+    /// wait for this to be final. Not in the first half of the window: it had that time to open it itself.
+    /// The set of a lock is known by its hash alone, so that `org` was locked is for the peers and auditors to see.
+    function recover(bytes32 study, bytes32 lockId, address org) external {
+        Chain storage c = _liveLock(study, lockId);
+        if (!registry.onRoster(study, org)) revert NotOnRoster(org);
+        address[] storage orgs = _recovered[lockId];
+        uint256 n = orgs.length; // no more than the roster's
+        for (uint256 i; i < n; ++i) {
+            if (orgs[i] == org) revert AlreadyRecovered(org);
+        }
+        (SealTerms memory terms,) = registry.sealTerms(study, new address[](0));
+        _notBefore(uint256(c.lockedAt) + terms.window / 2);
+        orgs.push(org);
+        c.recovering = true;
+        _record(Recovered.selector, study, lockId, abi.encode(org, msg.sender, uint64(block.timestamp)));
+    }
+
     /// Kills the lock; its charge stays booked. The round can then be locked again under the rules above.
     function abandon(bytes32 study, bytes32 lockId) external {
-        if (!registry.mayAbandon(study, msg.sender)) revert NotAllowed(msg.sender);
-        Chain storage c = _chains[study];
-        if (c.phase != Phase.Live || lockId != Hashes.lockId(c.planHash, c.receiptsRoot)) revert NotLocked(lockId);
+        Chain storage c = _liveLock(study, lockId);
+        if (c.recovering) revert Recovering(lockId);
         c.phase = Phase.Abandoned;
         _record(Abandoned.selector, study, lockId, abi.encode(msg.sender));
+    }
+
+    function _liveLock(bytes32 study, bytes32 lockId) private view returns (Chain storage c) {
+        if (!registry.mayAbandon(study, msg.sender)) revert NotAllowed(msg.sender);
+        c = _chains[study];
+        if (c.phase != Phase.Live || lockId != Hashes.lockId(c.planHash, c.receiptsRoot)) revert NotLocked(lockId);
     }
 
     // --- views ----------------------------------------------------------------------
@@ -348,6 +392,7 @@ contract AttestationLedger is EIP712, Journal {
         (h.lockedAt, h.round, h.release, h.attempt) = (c.lockedAt, c.attested + 1, c.release, c.attempt);
         h.analysis = registry.analysisAt(study, c.analysis);
         h.abandoned = c.phase == Phase.Abandoned;
+        h.recovered = _recovered[h.lockId];
     }
 
     /// Exact mode: the set that an analysis is bound to (zero: none yet), see `Hashes.setOf`; and whether every use of it so

@@ -140,6 +140,7 @@ struct Head {
     uint32 attempt;
     bytes32 analysis;
     bool abandoned;
+    address[] recovered; // organisations of this lock, in the order in which they were
 }
 
 uint8 constant EXACT = 1;

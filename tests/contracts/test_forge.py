@@ -6,7 +6,7 @@ import pytest
 
 from tests.contracts.forge import forge_test
 
-AT_LEAST = 85
+AT_LEAST = 101
 
 
 @pytest.mark.slow
