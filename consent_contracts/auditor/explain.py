@@ -17,6 +17,7 @@ QUESTIONS = {
     "event": "every entry of the registry was lawful",
     "gate": "each lock had live consent, its price and its turn",
     "seal": "each seal is its lock's, in one chain",
+    "recovery": "each hospital whose part was recovered had had its time",
     "receipts": "each upload was signed by its hospital",
     "signatures": "each seal was signed by its hospitals",
     "study": "the study is registered",

@@ -71,6 +71,8 @@ class Replay:
             self._lock(event)
         elif event.name == "Attested":
             self._attest(event)
+        elif event.name == "Recovered":
+            self._recover(event)
         elif event.name == "Abandoned":
             self._report(event, self._rounds.abandon(event))
         else:
@@ -115,6 +117,15 @@ class Replay:
             self._findings.rules("seal", _round(lock), broken, "audit.seal")
         else:
             self._report(event, broken)
+
+    def _recover(self, event: Event) -> None:
+        study, broken = event.args["study"], self._rounds.recover(event)
+        lock = self._rounds.progress(study).lock
+        if lock is None or not self.wanted(study):
+            self._report(event, broken)
+            return
+        subject = f"{_round(lock)} {short(event.args['org'])}"
+        self._findings.rules("recovery", subject, broken, "audit.recovery")
 
     def _history(self, study: bytes) -> History:
         return self.histories.setdefault(study, History([], []))

@@ -1,4 +1,4 @@
-"""The chain of rounds once more, in plain Python: what may be locked, sealed and abandoned, in which order.
+"""The chain of rounds once more, in plain Python: what may be locked, sealed, recovered and abandoned, in which order.
 
 A study's rounds are counted 1, 2, 3 … by its seals. A lock of the current round is lawful iff all receipts
 name one set whose consent is live, and of what was locked before in this round:
@@ -11,6 +11,9 @@ Attempts grow within a round. Under DP every new release is charged in full. In 
 charged when it is first locked, and keeps that set of (dataset, version); with the same set another input is
 never opened in one round; another set is lawful only if every use of all its locks so far, and of the new
 set, accepted it (``leaveSiteOut``), and is charged again.
+
+A hospital of the lock is recovered once for it, and not in the first half of the window. What its round locked
+then may be opened without it, so until the seal nothing is abandoned and only the same opening is locked.
 """
 
 from __future__ import annotations
@@ -102,6 +105,8 @@ class Progress:
     release: int = 0
     attempt: int = 0
     in_round: set[bytes] = field(default_factory=set)  # analyses locked in this round
+    recovered: set[bytes] = field(default_factory=set)  # organisations, of this lock
+    only: tuple[object, ...] | None = None  # what this round may open, once somebody was recovered
     bound: dict[bytes, Bound] = field(default_factory=dict)
 
 
@@ -133,7 +138,7 @@ class Rounds:
             broken += self._registry.charge(
                 lock.ctx.study, datasets, lock.ctx.mode, lock.ctx.rho, lock.ctx.delta
             )
-        progress.lock, progress.dead = lock, False
+        progress.lock, progress.dead, progress.recovered = lock, False, set()
         progress.release, progress.attempt = lock.ctx.release, lock.ctx.attempt
         progress.in_round.add(lock.ctx.analysis)
         return broken
@@ -175,12 +180,14 @@ class Rounds:
             broken.append("an attempt out of turn")
         if before is not None and not progress.dead and before.ctx.analysis != lock.ctx.analysis:
             broken.append("another analysis while one is locked")
+        if progress.only is not None and progress.only != lock.opens:
+            broken.append("another opening after a recovery")
         if study.terms["mode"] != EXACT:
             return not same, broken
         charged, why = _admit_exact(lock, progress, same)
         return charged, broken + why
 
-    # attest, abandon ------------------------------------------------------------------------------------
+    # attest, recover, abandon ---------------------------------------------------------------------------
 
     def attest(self, event: Event) -> Broken:
         """Checks the seal against its lock and moves the chain to it."""
@@ -205,17 +212,39 @@ class Rounds:
         )
         return broken
 
+    def recover(self, event: Event) -> Broken:
+        """That the organisation is of the set the contract cannot see: only here it is a rule."""
+        progress, org = self.progress(event.args["study"]), event.args["org"]
+        lock, study = progress.lock, self._registry.studies.get(event.args["study"])
+        if lock is None or study is None:
+            return ["nothing is locked"]
+        broken = self._of_lock(event, lock, study, "recovered")
+        broken += ["recovered after it was abandoned"] if progress.dead else []
+        broken += [] if org in lock.orgs else ["recovered, but not of the lock"]
+        broken += ["recovered twice"] if org in progress.recovered else []
+        if event.args["time"] < lock.time + study.terms["window"] // 2:
+            broken.append("recovered in the first half of the window")
+        progress.recovered.add(org)
+        progress.only = lock.opens
+        return broken
+
     def abandon(self, event: Event) -> Broken:
         progress = self.progress(event.args["study"])
-        study, by = self._registry.studies.get(event.args["study"]), event.args["by"]
+        study = self._registry.studies.get(event.args["study"])
         if progress.lock is None or study is None:
             return ["nothing is locked"]
-        may = by in (study.sponsor, study.terms["coordinator"]) or self._registry.is_("regulator", by)
-        broken = [] if may else ["abandoned by a stranger"]
+        broken = self._of_lock(event, progress.lock, study, "abandoned")
         broken += ["abandoned twice"] if progress.dead else []
-        broken += _differs("lock id", progress.lock.lock_id, event.args["lockId"])
+        broken += ["abandoned after a recovery"] if progress.only is not None else []
         progress.dead = True
         return broken
+
+    def _of_lock(self, event: Event, lock: Lock, study: Study, what: str) -> Broken:
+        """The current lock, by one who may end its wait."""
+        by = event.args["by"]
+        may = by in (study.sponsor, study.terms["coordinator"]) or self._registry.is_("regulator", by)
+        broken = [] if may else [f"{what} by a stranger"]
+        return broken + _differs("lock id", lock.lock_id, event.args["lockId"])
 
 
 def _admit_exact(lock: Lock, progress: Progress, same: bool) -> tuple[bool, Broken]:

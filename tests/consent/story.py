@@ -111,6 +111,30 @@ def again(s: Story, nth: int, **args: Any) -> None:
     s.events[i + 1 : i + 1] = [replace(used, args={**used.args, "charged": copy.args["charged"]}), copy]
 
 
+def recovered(s: Story, nth: int, **args: Any) -> None:
+    """One hospital of the nth lock recovered, lawfully but for ``args``, right after that lock."""
+    i = s.at("Locked", nth)
+    locked = s.events[i]
+    study = locked.args["study"]
+    terms = s.events[s.at("StudyRegistered", study=study)].args["terms"]
+    lawful = {
+        "study": study,
+        "lockId": locked.args["lockId"],
+        "org": locked.args["orgs"][0],
+        "by": s.world.coordinator.sender.address,
+        "time": locked.args["time"] + terms["window"] // 2,
+    }
+    s.events.insert(i + 1, replace(locked, name="Recovered", args={**lawful, **args}))
+
+
+def abandoned(s: Story, nth: int) -> None:
+    """The nth lock, right after itself."""
+    i = s.at("Locked", nth)
+    args = {k: s.events[i].args[k] for k in ("study", "lockId")}
+    args["by"] = s.world.sponsor.sender.address
+    s.events.insert(i + 1, replace(s.events[i], name="Abandoned", args=args))
+
+
 def smaller(s: Story, nth: int) -> dict[str, Any]:
     """The nth lock's lists without their first hospital."""
     args = s.events[s.at("Locked", nth)].args

@@ -52,6 +52,13 @@ def busy(world: World) -> bytes:
     world.rpc.call("evm_increaseTime", 2)
     world.rpc.call("evm_mine")
     world.attest(late, absent=1)
+    dead = world.plan(dp)
+    world.lock(dead)
+    world.coordinator.recover(dp, dead.lock_id, dead.orgs[0])
+    again = world.plan(dp, attempt=2)
+    world.lock(again)
+    world.regulator.recover(dp, again.lock_id, again.orgs[3])
+    world.attest(again)
     world.revoke(world.hospitals[2], exact)
     world.regulator.pause()
     world.governor.unpause()
@@ -68,8 +75,9 @@ def test_an_honest_chain_passes(world: World, busy: bytes) -> None:
     verdict = audit([world.url, world.url], world.addresses)
     assert not verdict.failed, verdict.failed
     verdict.verify()
-    assert (verdict.locks, verdict.seals) == (12, 9)
-    assert verdict.signatures == (6 * 4 + 4 + 3 + 4 + 4 + 3 + 4) + (4 * 4 + 4 + 3 + 4 + 3 + 3)
+    assert (verdict.locks, verdict.seals) == (14, 10)
+    assert verdict.signatures == (6 * 4 + 4 + 3 + 4 + 4 + 3 + 4 + 4 + 4) + (4 * 4 + 4 + 3 + 4 + 3 + 3 + 4)
+    assert [c.outcome for c in verdict.checks if c.name == "recovery"] == ["passed", "passed"]
     one = audit(world.url, world.addresses, study=busy)
     assert not one.failed
     assert (one.locks, one.seals) == (6, 4)
@@ -203,7 +211,8 @@ def test_a_verdict_reads_well(world: World, busy: bytes) -> None:
     console.print(explain(audit(world.url, world.addresses)))
     text = console.export_text()
     assert "verified" in text
-    assert "9 seals, 12 locks" in text
+    assert "10 seals, 14 locks" in text
+    assert "each hospital whose part was recovered had had its time" in text
     console.print(explain(audit(world.url, world.addresses, study=h("[red]"))))
     text = console.export_text()
     assert "REFUSED" in text

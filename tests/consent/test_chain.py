@@ -75,6 +75,47 @@ def test_a_round_shows_in_the_head(world: World) -> None:
     assert lock.abandoned
 
 
+def test_a_recovery_shows_in_the_head(world: World) -> None:
+    study, chain = world.granted(mode=digests.DP, window=1), world.chain()
+    round_ = world.plan(study)
+    world.lock(round_)
+    first, second = round_.orgs[2], round_.orgs[0]
+    sent = [world.coordinator.recover(study, round_.lock_id, org) for org in (first, second, first)]
+    assert sent[2] == sent[0] != sent[1]  # the same effect is sent once
+    chain.refresh()
+    lock = chain.head(study).lock
+    assert lock is not None
+    assert (lock.recovered, lock.abandoned) == ((first, second), False)
+    for refused, code in (
+        (lambda: world.sponsor.recover(study, round_.lock_id, first), "chain.already_recovered"),
+        (lambda: world.coordinator.recover(study, round_.lock_id, b"\7" * 20), "chain.not_on_roster"),
+        (lambda: world.coordinator.recover(study, h("x"), second), "chain.not_locked"),
+        (lambda: world.coordinator.abandon(study, round_.lock_id), "chain.recovering"),
+        (lambda: world.lock(world.plan(study, attempt=2, release=2, inputs="x")), "chain.recovering"),
+    ):
+        assert code_of(refused, Refused) == code
+    again = world.plan(study, attempt=2)
+    world.lock(again)
+    chain.refresh()
+    lock = chain.head(study).lock
+    assert lock is not None
+    assert (lock.lock_id, lock.recovered) == (again.lock_id, ())
+    world.attest(again)
+    chain.refresh()
+    assert chain.head(study).lock is None
+
+
+def test_a_recovery_waits_for_half_of_the_window(world: World) -> None:
+    study = world.granted(window=600)
+    round_ = world.plan(study)
+    world.lock(round_)
+    early = partial(world.coordinator.recover, study, round_.lock_id, round_.orgs[0])
+    assert code_of(early, Refused) == "chain.window_open"
+    stranger = partial(world.hospitals[0].contracts.recover, study, round_.lock_id, round_.orgs[0])
+    assert code_of(stranger, Refused) == "chain.not_allowed"
+    world.coordinator.abandon(study, round_.lock_id)
+
+
 def test_refusals_carry_the_contracts_name(world: World) -> None:
     study = world.granted()
     round_ = world.plan(study)
