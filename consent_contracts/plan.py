@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from consent_contracts.signed import opened, verify_typed
 from consilium_errors import Hostile
+from crypto import envelopes
+from crypto.secure_sum import sharing
 from protos import digests, wire
 from protos.consilium.v1 import round_pb2 as pb
 
@@ -79,6 +82,34 @@ def check_plan(
     inputs = digests.inputs_root(orgs, [h.commitment for h in headers])
     plan_hash = digests.plan_hash(ctx_hash, digests.uses_hash(uses), ready, inputs, lock_by)
     return Plan(ctx, orgs, headers, uses, ready, inputs, lock_by, plan_hash)
+
+
+class BoxContent(NamedTuple):
+    """What one hospital tells another: its part of the group's key, their pair's secret, a piece of its self-mask."""
+
+    g: bytes
+    pair: bytes
+    piece: bytes
+
+
+def box_info(ctx_hash: bytes, sender: bytes, recipient: bytes) -> bytes:
+    return digests.tagged("box", ctx_hash, sender, recipient)
+
+
+def open_box(hpke_secret: bytes, box: pb.Box, header: pb.ReadyHeader, place: tuple[int, int]) -> BoxContent:
+    """The content of a box, if it is what its sender's ready header promised.
+
+    Args:
+        place: the recipient's number in the set, from 1, and how many they are.
+
+    Raises:
+        Hostile: ``box.content``, or as the envelope and the piece say: the sender broke the protocol.
+    """
+    plain = envelopes.open_sealed(hpke_secret, box_info(box.ctx_hash, box.org, box.to), box.sealed)
+    if len(plain) < 96 or digests.g_hash(box.ctx_hash, box.org, plain[:32]) != header.g_hash:
+        raise Hostile("box.content", "the box does not hold what was promised")
+    sharing.check_piece(plain[64:], *place, header.shares_root)
+    return BoxContent(plain[:32], plain[32:64], plain[64:])
 
 
 def check_receipts(

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from consent_contracts.contracts import Contracts
-from coordinator.round import AttestCall, LockCall
+from coordinator.round import AttestCall, Call, RecoverCall
 
 
 class ChainCalls:
-    """Carries out `LockCall` and `AttestCall`; raises as `consent_contracts.sender.Sender.send`."""
+    """Carries out every `Call`; raises as `consent_contracts.sender.Sender.send`."""
 
     def __init__(self, contracts: Contracts) -> None:
         self._contracts = contracts
 
-    def __call__(self, call: LockCall | AttestCall) -> None:
+    def __call__(self, call: Call) -> None:
         if isinstance(call, AttestCall):
             self._contracts.attest(call.study, call.seal, call.orgs, call.signatures)
+            return
+        if isinstance(call, RecoverCall):
+            self._contracts.recover(call.study, call.lock_id, call.org)
             return
         self._contracts.lock(
             call.ctx,

@@ -16,7 +16,7 @@ from consent_contracts.chain import AnalysisView, Chain
 from consilium_errors import Hostile, Misuse, Refused, Unavailable
 from consilium_records import RecordStore
 from coordinator.round import (
-    AttestCall,
+    Call,
     CoordinatorRound,
     LockCall,
     Rules,
@@ -53,7 +53,7 @@ class Coordinator:
     """All studies of one coordinator. `tick` and `resend` belong to one thread; the rest may be called from any.
 
     Args:
-        calls: carries out ``lock`` and ``attest`` on the chain, once for each plan or seal; raises `Refused`
+        calls: carries out ``lock``, ``recover`` and ``attest`` on the chain, each once; raises `Refused`
             with the contract's reason.
     """
 
@@ -64,7 +64,7 @@ class Coordinator:
         store: RecordStore,
         mailbox: Mailbox,
         chain: Chain,
-        calls: Callable[[LockCall | AttestCall], None],
+        calls: Callable[[Call], None],
         code_hash: bytes,
         rules: Rules | None = None,
     ) -> None:
@@ -252,7 +252,7 @@ class Coordinator:
             return False
         return done
 
-    def _call(self, study: bytes, machine: CoordinatorRound, call: LockCall | AttestCall) -> None:
+    def _call(self, study: bytes, machine: CoordinatorRound, call: Call) -> None:
         try:
             self._calls(call)
         except Refused as error:

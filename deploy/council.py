@@ -27,7 +27,7 @@ from consent_contracts.sender import MemoryStore, Sender
 from consilium_errors import Refused, Unavailable
 from coordinator import sponsor
 from coordinator.calls import ChainCalls
-from coordinator.round import AttestCall, LockCall, Rules
+from coordinator.round import Call, LockCall, Rules
 from coordinator.service import Coordinator
 from coordinator.store import open_store as open_coordinator_store
 from crypto import envelopes
@@ -188,7 +188,7 @@ class Council:
         self._stack.callback(coordinator.close)
         return coordinator
 
-    def _call(self, call: LockCall | AttestCall) -> None:
+    def _call(self, call: Call) -> None:
         if isinstance(call, LockCall) and self.before_lock is not None:
             self.before_lock(call)
         try:

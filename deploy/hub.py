@@ -16,7 +16,7 @@ from consent_contracts.rpc import Rpc
 from consent_contracts.sender import Sender, SqliteStore
 from consilium_errors import Misuse
 from coordinator.calls import ChainCalls
-from coordinator.round import AttestCall, LockCall
+from coordinator.round import Call
 from coordinator.service import Coordinator
 from coordinator.store import open_store
 from crypto import keyfiles
@@ -73,7 +73,7 @@ def opened(kit: CoordinatorKit, mailbox: Mailbox | None = None) -> Iterator[Coor
         yield coordinator
 
 
-def _only_look(call: LockCall | AttestCall) -> None:
+def _only_look(call: Call) -> None:
     raise Misuse("coordinator.looking", "this process only looks")
 
 

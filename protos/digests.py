@@ -198,6 +198,10 @@ def g_hash(ctx_hash: bytes, org: bytes, g: bytes) -> bytes:
     return tagged("g", ctx_hash, org, g)
 
 
+def mask_hash(ctx_hash: bytes, org: bytes, self_mask: bytes) -> bytes:
+    return tagged("mask", ctx_hash, org, self_mask)
+
+
 def state_commit(salt: bytes, state: bytes) -> bytes:
     return tagged("state", salt, state)
 

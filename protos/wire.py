@@ -46,6 +46,8 @@ LENGTHS: dict[str, dict[str, tuple[int, int]]] = {
         "hellos_hash": HASH,
         "commitment": POINT,
         "g_hash": HASH,
+        "mask_hash": HASH,
+        "shares_root": HASH,
     },
     "Box": {"ctx_hash": HASH, "hellos_hash": HASH, "org": ADDRESS, "to": ADDRESS, "sealed": (64, 4096)},
     "Ready": {},
@@ -61,7 +63,10 @@ LENGTHS: dict[str, dict[str, tuple[int, int]]] = {
     "Receipt": {"org": ADDRESS, "ciphertext_digest": HASH, "rho_box": POINT, "signature": SIGNATURE},
     "Locked": {"lock_id": HASH, "plan_hash": HASH},
     "Unlock": {"lock_id": HASH, "org": ADDRESS, "sealed": POINT},
+    "Recover": {"lock_id": HASH, "org": ADDRESS},
+    "MaskShare": {"lock_id": HASH, "org": ADDRESS, "of": ADDRESS, "sealed": (48, 512)},
     "Sum": {"lock_id": HASH, "total": (1, MAX_BLOB)},
+    "RecoveredMask": {"org": ADDRESS},
     "Dispute": {"lock_id": HASH, "org": ADDRESS, "code": TEXT},
     "Seal": dict.fromkeys(
         (

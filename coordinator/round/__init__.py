@@ -7,18 +7,32 @@ chain to lock and to attest. It holds no key. Rules of the machine:
 * `advance` is a function of what is recorded and of one view of the chain: it says what to send and what to ask
   of the chain next. Called again, it says nothing that is already recorded.
 * Before the lock a silent or refusing hospital is left out by a new attempt, as long as enough remain and no sum
-  of an exact analysis was opened with it. After the lock nobody is left out: the round waits, and says so.
+  of an exact analysis was opened with it. After the lock nobody is left out: the round waits, and in the end has
+  the self-mask of one that died recovered by its peers.
 """
 
 from coordinator.round.machine import CoordinatorRound
-from coordinator.round.words import AttestCall, LockCall, Record, Records, Rules, Step, StudyFacts, View
+from coordinator.round.words import (
+    AttestCall,
+    Call,
+    LockCall,
+    Record,
+    Records,
+    RecoverCall,
+    Rules,
+    Step,
+    StudyFacts,
+    View,
+)
 
 __all__ = [
     "AttestCall",
+    "Call",
     "CoordinatorRound",
     "LockCall",
     "Record",
     "Records",
+    "RecoverCall",
     "Rules",
     "Step",
     "StudyFacts",

@@ -8,6 +8,7 @@ from consent_contracts.plan import Plan, check_plan, check_receipts
 from consilium_errors import Hostile, Unavailable
 from coordinator.round.desk import Desk
 from coordinator.round.judging import odd_ones
+from coordinator.round.recovering import recover, recovered
 from coordinator.round.resending import plan_for
 from coordinator.round.words import AttestCall, LockCall, Record, Step
 from protos import digests, wire
@@ -237,9 +238,11 @@ def lock_refused(desk: Desk, code: str) -> Step:
 
 def _gather_unlocks(desk: Desk, plan: Plan) -> Step:
     unlocks = desk.got("unlock")
-    if _missing(desk, plan.orgs, unlocks):
-        return Step()  # nobody can be left out any more
     locked = wire.parse(pb.Locked, desk.slot("locked") or b"")
+    missing = _missing(desk, plan.orgs, unlocks)  # nobody can be left out any more
+    masks = recovered(desk, plan, missing)
+    if masks is None:
+        return recover(desk, plan, locked.lock_id, missing)
     adder = desk.scheme.adder(desk.packing(plan).coefficients)
     uploads = desk.got("upload")
     for org in plan.orgs:
@@ -248,7 +251,8 @@ def _gather_unlocks(desk: Desk, plan: Plan) -> Step:
         pb.Sum(
             lock_id=locked.lock_id,
             total=adder.total(),
-            unlocks=[pb.Signed.FromString(unlocks[org]) for org in plan.orgs],
+            unlocks=[pb.Signed.FromString(unlocks[org]) for org in plan.orgs if org in unlocks],
+            recovered=masks,
         )
     )
     return Step(

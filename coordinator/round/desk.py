@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from consent_contracts.plan import Plan, check_plan
+from consilium_errors import Hostile
 from coordinator.round.words import Records, Rules, StudyFacts, View
 from crypto.secure_sum.packing import Packing
 from crypto.secure_sum.schemes import Scheme
@@ -83,6 +84,12 @@ class Desk:
             return None
         record = custody.PlanRecord.FromString(body)
         return check_plan(self.ctx(), record.headers, record.lock_by, self.view.agents)
+
+    def about_the_lock(self, lock_id: bytes) -> None:
+        """Raises Hostile ``message.lock`` unless this attempt is locked under this id."""
+        locked = self.slot("locked")
+        if locked is None or wire.parse(pb.Locked, locked).lock_id != lock_id:
+            raise Hostile("message.lock", "the message belongs to another lock")
 
     def planned_datasets(self) -> tuple[bytes, ...]:
         """Those of the plan or, before there is one, of the readies that came."""

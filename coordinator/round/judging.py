@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
+from consent_contracts.plan import open_box
 from consent_contracts.signed import opened
 from consilium_errors import Hostile
 from coordinator.round.desk import Desk
 from crypto import envelopes
 from crypto.commitments import check_points
-from protos import digests, wire
+from protos import wire
 from protos.consilium.v1 import round_pb2 as pb
 
 
@@ -56,9 +57,9 @@ def box_is_bad(desk: Desk, complaint: pb.Complaint) -> bool:
         pb.ReadyHeader,
         desk.members(),
     )
-    info = digests.tagged("box", box.ctx_hash, box.org, box.to)
     try:
-        plain = envelopes.open_sealed(complaint.hpke_secret, info, box.sealed)
+        orgs = desk.greeted()
+        open_box(secret, box, promised, (orgs.index(complaint.org) + 1, len(orgs)))
     except Hostile:
         return True
-    return len(plain) != 64 or digests.g_hash(box.ctx_hash, box.org, plain[:32]) != promised.g_hash
+    return False

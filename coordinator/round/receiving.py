@@ -10,6 +10,7 @@ from consent_contracts.signed import opened, verify_typed
 from consilium_errors import Hostile
 from coordinator.round.desk import Desk
 from coordinator.round.judging import box_is_bad, check_commitment
+from coordinator.round.recovering import on_mask_share
 from coordinator.round.words import Record, Step
 from crypto import envelopes
 from protos import digests, wire
@@ -65,14 +66,14 @@ def on_upload(desk: Desk, body: bytes) -> Step:
 def on_unlock(desk: Desk, body: bytes) -> Step:
     signed = wire.parse(pb.Signed, body)
     unlock = opened(signed, "unlock", pb.Unlock, desk.members())
-    _about_the_lock(desk, unlock.lock_id)
+    desk.about_the_lock(unlock.lock_id)
     return _once(desk, "unlock", signed.sender, body)
 
 
 def on_seal(desk: Desk, body: bytes) -> Step:
     signed = wire.parse(pb.Signed, body)
     share = opened(signed, "seal", pb.SealShare, desk.members())
-    _about_the_lock(desk, share.seal.lock_id)
+    desk.about_the_lock(share.seal.lock_id)
     seal_id = wire.seal_from(share.seal).digest(digests.ledger_domain(desk.ctx()))
     verify_typed(seal_id, share.signature, signed.sender, desk.view.agents)
     return _once(desk, "seal", signed.sender, body)
@@ -81,7 +82,7 @@ def on_seal(desk: Desk, body: bytes) -> Step:
 def on_dispute(desk: Desk, body: bytes) -> Step:
     signed = wire.parse(pb.Signed, body)
     dispute = opened(signed, "dispute", pb.Dispute, desk.members())
-    _about_the_lock(desk, dispute.lock_id)
+    desk.about_the_lock(dispute.lock_id)
     return _once(desk, "dispute", signed.sender, body)
 
 
@@ -150,6 +151,7 @@ RECEIVERS: Mapping[str, Callable[[Desk, bytes], Step]] = {
     "ready": on_ready,
     "upload": on_upload,
     "unlock": on_unlock,
+    "mask-share": on_mask_share,
     "seal": on_seal,
     "dispute": on_dispute,
     "refusal": on_refusal,
@@ -158,12 +160,6 @@ RECEIVERS: Mapping[str, Callable[[Desk, bytes], Step]] = {
     "catch-up": on_catch_up,
     "release": on_release,
 }
-
-
-def _about_the_lock(desk: Desk, lock_id: bytes) -> None:
-    locked = desk.slot("locked")
-    if locked is None or wire.parse(pb.Locked, locked).lock_id != lock_id:
-        raise Hostile("message.lock", "the message belongs to another lock")
 
 
 def _once(desk: Desk, kind: str, org: bytes, body: bytes) -> Step:

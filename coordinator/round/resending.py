@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from consent_contracts.plan import Plan
 from coordinator.round.desk import Desk
+from coordinator.round.recovering import held_back
 from coordinator.round.words import Step
 from protos import wire
 from protos.consilium.v1 import round_pb2 as pb
@@ -40,9 +41,25 @@ def resend(desk: Desk) -> Step:
         return Step(send=tuple((org, "hellos", body) for org in orgs))
     if kind == "upload":
         return Step(send=tuple((org, "plan", _plan_for(desk, org)) for org in orgs))
-    asked = "locked" if kind == "unlock" else "sum"
-    body = desk.slot(asked) or b""
-    return Step(send=tuple((org, asked, body) for org in orgs))
+    locked = tuple((org, "locked", desk.slot("locked") or b"") for org in orgs)
+    if kind == "unlock":
+        return Step(send=(*locked, *_recoveries(desk, orgs)))
+    # One whose mask was recovered meanwhile has not unlocked yet: the lock first.
+    unlocked = desk.got("unlock")
+    late = tuple(letter for letter in locked if letter[0] not in unlocked)
+    return Step(send=(*late, *((org, "sum", desk.slot("sum") or b"") for org in orgs)))
+
+
+def _recoveries(desk: Desk, missing: tuple[bytes, ...]) -> tuple[tuple[bytes, str, bytes], ...]:
+    plan = desk.plan()
+    if plan is None:
+        raise AssertionError("the plan is recorded")
+    lock_id = wire.parse(pb.Locked, desk.slot("locked") or b"").lock_id
+    return tuple(
+        (peer, "recover", wire.encode(pb.Recover(lock_id=lock_id, org=org)))
+        for org, peers in held_back(desk, plan, list(missing)).items()
+        for peer in peers
+    )
 
 
 def _plan_for(desk: Desk, org: bytes) -> bytes:

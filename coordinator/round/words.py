@@ -50,12 +50,24 @@ class AttestCall:
 
 
 @dataclass(frozen=True)
+class RecoverCall:
+    """Arguments of the contract's ``recover``: a hospital of the lock that does not unlock."""
+
+    study: bytes
+    lock_id: bytes
+    org: bytes
+
+
+Call = LockCall | AttestCall | RecoverCall
+
+
+@dataclass(frozen=True)
 class Step:
     """Record first (all or nothing), then send, then call the chain."""
 
     records: tuple[Record, ...] = ()
     send: tuple[tuple[bytes, str, bytes], ...] = ()  # (organisation, kind, body)
-    call: LockCall | AttestCall | None = None
+    call: Call | None = None
     forget: tuple[str, ...] = ()
     progress: str = ""
 

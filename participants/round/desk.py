@@ -7,10 +7,11 @@ from typing import TypeVar
 
 import numpy as np
 
+from consent_contracts.plan import Plan, check_plan
 from consilium_errors import Hostile, Refused, Unavailable
 from crypto.secure_sum.packing import Packing
 from participants.round.words import Fields, Ports, Records, Site, StudyFacts, View
-from protos import digests
+from protos import digests, wire
 from protos.consilium.v1 import custody_pb2 as custody
 from protos.consilium.v1 import round_pb2 as pb
 
@@ -89,6 +90,12 @@ class Desk:
 
     def upload(self, ctx_hash: bytes) -> custody.UploadRecord:
         return self._need(custody.UploadRecord, self.attempt_scope(ctx_hash), "upload")
+
+    def planned(self, ctx_hash: bytes) -> tuple[Plan, custody.UploadRecord]:
+        """The plan that I uploaded under, checked anew against the agents in force."""
+        upload, hello = self.upload(ctx_hash), self.hello(ctx_hash)
+        plan = check_plan(wire.ctx_from(hello.ctx), upload.headers, upload.lock_by, self.view.agents)
+        return plan, upload
 
     def unlock(self, ctx_hash: bytes) -> custody.UnlockRecord:
         return self._need(custody.UnlockRecord, self.attempt_scope(ctx_hash), "unlock")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from consent_contracts.plan import check_hellos
+from consent_contracts.plan import box_info, check_hellos
 from consent_contracts.signed import sign
 from consilium_errors import Hostile, Refused
 from crypto import envelopes
 from crypto.commitments import Q
-from participants.round import secrets
+from crypto.secure_sum import sharing
 from participants.round.desk import Desk, as_bytes
 from participants.round.words import Record, Step
 from protos import digests, wire
@@ -149,8 +149,11 @@ def _ready(
     records: list[Record],
 ) -> Step:
     me, ctx_hash = desk.site.org, message.ctx_hash
-    g, self_mask = desk.ports.random(32), desk.ports.random(32)
+    g, self_mask = desk.ports.random(32), sharing.random_secret(desk.ports.random)
     pairs = {peer: desk.ports.random(32) for peer in hellos if peer != me}
+    threshold = sharing.threshold_for(len(hellos), desk.view.study.collusion)
+    dealt = sharing.deal(self_mask, len(hellos), threshold, desk.ports.random)
+    pieces = dict(zip(sorted(hellos), dealt.pieces, strict=True))
     gates = {gate.dataset: gate for gate in desk.view.gates}
     uses = [
         digests.Use(d, gates[d].version, gates[d].epoch, desk.site.leave_site_out) for d in desk.site.datasets
@@ -164,6 +167,8 @@ def _ready(
         g_hash=digests.g_hash(ctx_hash, me, g),
         fields=contribution.fields,
         length=len(contribution.values) // 8,
+        mask_hash=digests.mask_hash(ctx_hash, me, self_mask),
+        shares_root=dealt.root,
     )
     boxes = [
         pb.Box(
@@ -171,7 +176,9 @@ def _ready(
             hellos_hash=hellos_hash,
             org=me,
             to=peer,
-            sealed=envelopes.seal(hellos[peer].hpke_key, secrets.box_info(ctx_hash, me, peer), g + secret),
+            sealed=envelopes.seal(
+                hellos[peer].hpke_key, box_info(ctx_hash, me, peer), g + secret + pieces[peer]
+            ),
         )
         for peer, secret in sorted(pairs.items())
     ]

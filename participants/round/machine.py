@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from consilium_errors import Hostile
-from participants.round import closing, joining, opening, uploading
+from participants.round import closing, joining, opening, recovering, uploading
 from participants.round.desk import Desk
 from participants.round.words import Ports, Records, Site, Step, StudyFacts, View
 
@@ -15,6 +15,7 @@ STEPS: Mapping[str, Callable[[Desk, bytes], Step]] = {
     "hellos": joining.on_hellos,
     "plan": uploading.on_plan,
     "locked": opening.on_locked,
+    "recover": recovering.on_recover,
     "sum": opening.on_sum,
     "attested": closing.on_attested,
     "catch-up-request": closing.on_catch_up_request,

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 
-from consent_contracts.plan import Plan, check_plan, check_receipts
-from consent_contracts.signed import opened, sign
+from consent_contracts.plan import Plan, check_receipts
+from consent_contracts.signed import sign
 from consilium_errors import Hostile, Refused, Unavailable
 from crypto import envelopes
 from crypto.commitments import Q
 from crypto.secure_sum import masks
 from participants.round import secrets
 from participants.round.desk import Desk, as_bytes
+from participants.round.recovering import released_masks
 from participants.round.uploading import check_fixed_set, set_hash
 from participants.round.words import Fields, Record, Step
 from protos import digests, wire
@@ -27,7 +28,7 @@ def on_locked(desk: Desk, body: bytes) -> Step:
     scope = desk.attempt_scope(ctx_hash)
     if (known := desk.records.get(scope, "unlock")) is not None:
         return Step(send=(("unlock", custody.UnlockRecord.FromString(known).message),))
-    plan, upload = planned(desk, ctx_hash)
+    plan, upload = desk.planned(ctx_hash)
     _check_lock(desk, plan, upload, message)
     check_fixed_set(desk, plan)
     unlocked = custody.UnlockedRecord(
@@ -53,12 +54,6 @@ def on_locked(desk: Desk, body: bytes) -> Step:
         send=(("unlock", signed),),
         progress="unlock",
     )
-
-
-def planned(desk: Desk, ctx_hash: bytes) -> tuple[Plan, custody.UploadRecord]:
-    """The plan that I uploaded under, checked anew against the agents in force."""
-    upload, hello = desk.upload(ctx_hash), desk.hello(ctx_hash)
-    return check_plan(wire.ctx_from(hello.ctx), upload.headers, upload.lock_by, desk.view.agents), upload
 
 
 def _check_lock(desk: Desk, plan: Plan, upload: custody.UploadRecord, message: pb.Locked) -> None:
@@ -157,8 +152,8 @@ def open_sum(desk: Desk, message: pb.Sum, ctx_hash: bytes) -> tuple[Fields, int,
     Raises:
         Hostile: the sum, an unlock or the ciphertext is not what the locked set makes.
     """
-    plan, upload = planned(desk, ctx_hash)
-    self_masks = _self_masks(desk, message, plan, upload.group)
+    plan, upload = desk.planned(ctx_hash)
+    self_masks = released_masks(desk, message, plan, upload.group)
     packing = desk.packing(plan.length, plan.fields)
     scheme = desk.ports.scheme
     if len(message.total) != scheme.total_size(packing.coefficients):
@@ -183,21 +178,6 @@ def _decrypted(desk: Desk, seed: bytes, total: bytes, m: int) -> Fields:
         if error.code != "ciphertext.crashed_decryptor":
             raise
     return desk.ports.open_total(seed, total, m)
-
-
-def _self_masks(desk: Desk, message: pb.Sum, plan: Plan, group: bytes) -> list[bytes]:
-    if tuple(s.sender for s in message.unlocks) != plan.orgs:
-        raise Hostile("sum.unlocks", "the unlocks are not those of the locked set")
-    found = []
-    for signed in message.unlocks:
-        unlock = opened(signed, "unlock", pb.Unlock, desk.view.agents)
-        if unlock.lock_id != message.lock_id:
-            raise Hostile("sum.unlocks", "an unlock belongs to another lock")
-        key = secrets.unlock_key(group, signed.sender, message.lock_id)
-        found.append(envelopes.open_once(key, message.lock_id, unlock.sealed))
-    if len(set(found)) != len(found):
-        raise Hostile("sum.unlocks", "two hospitals show the same self-mask")
-    return found
 
 
 def _randomness(desk: Desk, plan: Plan, group: bytes, self_masks: list[bytes], ctx_hash: bytes) -> int:

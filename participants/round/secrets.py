@@ -7,11 +7,6 @@ from collections.abc import Mapping, Sequence
 from crypto.commitments import Q
 from crypto.kdf import derive
 from crypto.secure_sum.masks import scalar_mask
-from protos import digests
-
-
-def box_info(ctx_hash: bytes, sender: bytes, recipient: bytes) -> bytes:
-    return digests.tagged("box", ctx_hash, sender, recipient)
 
 
 def group_secret(gs: Sequence[bytes], plan_hash: bytes) -> bytes:
@@ -33,6 +28,11 @@ def self_mask_key(self_mask: bytes, plan_hash: bytes) -> bytes:
 
 def unlock_key(group: bytes, org: bytes, lock_id: bytes) -> bytes:
     return derive("unlock", group, org, lock_id)
+
+
+def share_key(group: bytes, org: bytes, holder: bytes, lock_id: bytes) -> bytes:
+    """Under this a holder shows its share of ``org``'s self-mask to the locked set, and to nobody else."""
+    return derive("mask-share", group, org, holder, lock_id)
 
 
 def rho_key(group: bytes, self_mask: bytes, plan_hash: bytes) -> bytes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from typing import NamedTuple
 
-from consent_contracts.plan import Plan, check_plan
+from consent_contracts.plan import Plan, check_plan, open_box
 from consent_contracts.signed import opened, sign
 from consilium_errors import Hostile, Refused
 from crypto import envelopes
@@ -18,6 +19,14 @@ from protos.consilium.v1 import custody_pb2 as custody
 from protos.consilium.v1 import round_pb2 as pb
 
 MAX_LOCK_WAIT = 7 * 86_400
+
+
+class Boxes(NamedTuple):
+    """What the peers sent me: every g in the order of organisations, mine among them; the rest by peer."""
+
+    gs: list[bytes]
+    pairs: dict[bytes, bytes]
+    shares: dict[bytes, bytes]
 
 
 class BadBoxError(Exception):
@@ -37,11 +46,11 @@ def on_plan(desk: Desk, body: bytes) -> Step:
     plan = check_plan(wire.ctx_from(hello.ctx), message.headers, message.lock_by, desk.view.agents)
     _check_plan(desk, plan, ready, message)
     try:
-        theirs, gs = _open_boxes(desk, plan, hello, ready, message)
+        boxes = _open_boxes(desk, plan, hello, ready, message)
     except BadBoxError as bad:
         return _complain(desk, ctx_hash, hello, bad.box)
     desk.check_consent()
-    return _upload(desk, plan, ready, message, theirs, gs)
+    return _upload(desk, plan, ready, message, boxes)
 
 
 def _check_plan(desk: Desk, plan: Plan, ready: custody.ReadyRecord, message: pb.Plan) -> None:
@@ -82,36 +91,27 @@ def set_hash(plan: Plan) -> bytes:
 
 def _open_boxes(
     desk: Desk, plan: Plan, hello: custody.HelloRecord, ready: custody.ReadyRecord, message: pb.Plan
-) -> tuple[dict[bytes, bytes], list[bytes]]:
-    """Peer → the secret that it sent me, and every g in the order of organisations."""
+) -> Boxes:
     me, ctx_hash = desk.site.org, message.ctx_hash
     boxes = {signed.sender: signed for signed in message.boxes}
     if [s.sender for s in message.boxes] != [o for o in plan.orgs if o != me]:
         raise Hostile("plan.boxes", "the boxes are not those of the planned hospitals")
-    theirs: dict[bytes, bytes] = {}
-    gs: list[bytes] = []
+    found, place = Boxes([], {}, {}), (plan.orgs.index(me) + 1, len(plan.orgs))
     for header in plan.headers:
         if header.org == me:
-            gs.append(ready.g)
+            found.gs.append(ready.g)
             continue
         signed = boxes[header.org]
         box = opened(signed, "box", pb.Box, desk.view.agents)
         if (box.ctx_hash, box.to, box.hellos_hash) != (ctx_hash, me, ready.hellos_hash):
             raise Hostile("plan.boxes", "a box was made for another recipient or attempt")
-        g, secret = open_box(hello.hpke_secret, box, header.g_hash, signed)
-        gs.append(g)
-        theirs[header.org] = secret
-    return theirs, gs
-
-
-def open_box(secret: bytes, box: pb.Box, g_hash: bytes, signed: pb.Signed) -> tuple[bytes, bytes]:
-    try:
-        plain = envelopes.open_sealed(secret, secrets.box_info(box.ctx_hash, box.org, box.to), box.sealed)
-    except Hostile:
-        raise BadBoxError(signed) from None
-    if len(plain) != 64 or digests.g_hash(box.ctx_hash, box.org, plain[:32]) != g_hash:
-        raise BadBoxError(signed)
-    return plain[:32], plain[32:]
+        try:
+            content = open_box(hello.hpke_secret, box, header, place)
+        except Hostile:
+            raise BadBoxError(signed) from None
+        found.gs.append(content.g)
+        found.pairs[header.org], found.shares[header.org] = content.pair, content.piece
+    return found
 
 
 def _complain(desk: Desk, ctx_hash: bytes, hello: custody.HelloRecord, box: pb.Signed) -> Step:
@@ -133,16 +133,15 @@ def _upload(
     plan: Plan,
     ready: custody.ReadyRecord,
     message: pb.Plan,
-    theirs: dict[bytes, bytes],
-    gs: list[bytes],
+    boxes: Boxes,
 ) -> Step:
     me, ports = desk.site.org, desk.ports
     source = desk.input(plan.ctx.release)
     if source is None:
         raise Hostile("round.out_of_order", "no input of ours precedes this plan")
-    group = secrets.group_secret(gs, plan.plan_hash)
+    group = secrets.group_secret(boxes.gs, plan.plan_hash)
     mine = {pair.org: pair.secret for pair in ready.pairs}
-    add, subtract = secrets.pair_keys(me, mine, theirs, plan.plan_hash)
+    add, subtract = secrets.pair_keys(me, mine, boxes.pairs, plan.plan_hash)
     packing = desk.packing(plan.length, source.fields)
     packed = packing.pack(as_fields(source.values))
     if ports.scheme.masked:
@@ -170,6 +169,7 @@ def _upload(
         headers=list(message.headers),
         lock_by=message.lock_by,
         message=upload,
+        shares=[custody.PairSecret(org=o, secret=s) for o, s in sorted(boxes.shares.items())],
     )
     return Step(
         records=(

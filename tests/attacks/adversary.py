@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from consilium_errors import Hostile
 from crypto import envelopes
 from crypto.kdf import derive
-from crypto.secure_sum import bfv, masks
+from crypto.secure_sum import bfv, masks, sharing
 from protos import digests, wire
 from protos.consilium.v1 import custody_pb2 as custody
 from protos.consilium.v1 import round_pb2 as pb
@@ -54,6 +54,9 @@ class Seen:
     g: KEYED = field(default_factory=dict)
     self_masks: KEYED = field(default_factory=dict)
     pairs: dict[tuple[bytes, bytes], bytes] = field(default_factory=dict)  # (from, to) → p
+    pieces: dict[tuple[bytes, bytes], bytes] = field(
+        default_factory=dict
+    )  # (whose mask, holder) → share | path
     group: bytes = b""
 
 
@@ -131,7 +134,9 @@ class Adversary:
                 seen.g[org], seen.self_masks[org] = ready.g, ready.self_mask
                 seen.pairs.update({(org, pair.org): pair.secret for pair in ready.pairs})
             else:
-                seen.group = custody.UploadRecord.FromString(body).group
+                upload = custody.UploadRecord.FromString(body)
+                seen.group = upload.group
+                seen.pieces.update({(piece.org, org): piece.secret for piece in upload.shares})
 
     # what it makes of it ------------------------------------------------------------------------------
 
@@ -142,7 +147,8 @@ class Adversary:
                     info = digests.tagged("box", seen.ctx.digest(), sender, to)
                     with suppress(Hostile):
                         plain = envelopes.open_sealed(seen.hpke[to], info, sealed)
-                        seen.g[sender], seen.pairs[sender, to] = plain[:32], plain[32:]
+                        seen.g[sender], seen.pairs[sender, to] = plain[:32], plain[32:64]
+                        seen.pieces[sender, to] = plain[64:]
             orgs = sorted(seen.headers)
             if not seen.group and seen.plan_hash and all(o in seen.g for o in orgs):
                 seen.group = derive("group", *(seen.g[o] for o in orgs), seen.plan_hash)
@@ -151,6 +157,17 @@ class Adversary:
                     key = derive("unlock", seen.group, org, lock_id)
                     with suppress(Hostile):
                         seen.self_masks[org] = envelopes.open_once(key, lock_id, sealed)
+            for org in set(orgs) - set(seen.self_masks):
+                self._put_together(seen, org)
+
+    def _put_together(self, seen: Seen, org: bytes) -> None:
+        """A self-mask from all the shares of it that were stolen, should they be enough."""
+        orgs = sorted(seen.headers)
+        held = {orgs.index(to) + 1: piece for (of, to), piece in seen.pieces.items() if of == org}
+        if held:
+            mask = sharing.recover(held, len(held))
+            if digests.mask_hash(seen.ctx.digest(), org, mask) == seen.headers[org].mask_hash:
+                seen.self_masks[org] = mask
 
     def candidates(self, victim: bytes) -> Iterator[Fields]:
         """Every guess at the victim's coefficients: each upload, and each difference of two totals."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from consent_contracts.signed import sign
 from consilium_errors import Error, Refused
 from consilium_records import RecordStore
-from coordinator.round import AttestCall, CoordinatorRound, LockCall, Rules
+from coordinator.round import AttestCall, Call, CoordinatorRound, LockCall, RecoverCall, Rules
 from coordinator.round import Step as CoordinatorStep
 from coordinator.round import StudyFacts as CoordinatorFacts
 from coordinator.round import View as CoordinatorView
@@ -30,12 +30,12 @@ class Desk:
     machine: CoordinatorRound
     store: RecordStore
     sent: list[tuple[bytes, str, bytes]] = field(default_factory=list)
-    calls: list[LockCall | AttestCall] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
     progress: list[str] = field(default_factory=list)
     dropped: list[tuple[str, str]] = field(default_factory=list)
     refusals: list[tuple[str, str, str]] = field(default_factory=list)
     _carried: int = 0
-    _obeyed: list[LockCall | AttestCall] = field(default_factory=list)
+    _obeyed: list[Call] = field(default_factory=list)
 
     def view(self) -> CoordinatorView:
         chain = self.world.chain
@@ -121,11 +121,13 @@ class Desk:
         except Error as error:
             self.dropped.append((kind, error.code))
 
-    def _obey(self, call: LockCall | AttestCall) -> None:
+    def _obey(self, call: Call) -> None:
         self._obeyed.append(call)
         if isinstance(call, LockCall):
             self.world.chain.lock(call)
-        else:
+        elif isinstance(call, RecoverCall):
+            self.world.chain.recover(call.org)
+        elif isinstance(call, AttestCall):
             self.world.chain.attest(call.seal)
             for member in self.world:
                 member.settle()

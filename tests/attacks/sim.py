@@ -56,10 +56,24 @@ class FakeChain:
         lock_id = digests.lock_id(call.plan_hash, root)
         ctx = call.ctx
         lock = LockView(
-            lock_id, call.plan_hash, root, self.now, ctx.round, ctx.release, ctx.attempt, ctx.analysis, False
+            lock_id,
+            call.plan_hash,
+            root,
+            self.now,
+            ctx.round,
+            ctx.release,
+            ctx.attempt,
+            ctx.analysis,
+            False,
+            (),
         )
         self.head = replace(self.head, lock=lock)
         return lock_id
+
+    def recover(self, org: bytes) -> None:
+        lock = self.head.lock
+        assert lock is not None
+        self.head = replace(self.head, lock=replace(lock, recovered=(*lock.recovered, org)))
 
     def attest(self, seal: digests.Seal) -> bytes:
         domain = digests.domain_separator("AttestationLedger", CHAIN_ID, LEDGER)

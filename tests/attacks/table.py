@@ -12,7 +12,7 @@ from analytics.table import Table
 from consent_contracts.chain import Chain
 from consilium_errors import Misuse, Unavailable
 from consilium_records import RecordStore
-from coordinator.round import AttestCall, LockCall
+from coordinator.round import Call, LockCall
 from deploy.council import Council, Seat
 from protos import digests, wire
 from protos.consilium.v1 import round_pb2 as pb
@@ -20,7 +20,6 @@ from protos.mailbox import MemoryMailbox
 from tests.conftest import tiny_table
 
 NAMES = "abcd"
-Call = LockCall | AttestCall
 
 
 class HeardMailbox(MemoryMailbox):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from consent_contracts.plan import box_info
 from consent_contracts.signed import sign
 from consilium_errors import Hostile, Misuse
 from crypto import envelopes
-from participants.round import secrets
 from protos import wire
 from protos.consilium.v1 import custody_pb2 as custody
 from protos.consilium.v1 import round_pb2 as pb
@@ -20,7 +20,7 @@ def bad_boxes(hello: pb.Hello, box: pb.Box, case: str) -> pb.Box:
     """What a hostile sender may seal to a victim."""
     made = pb.Box()
     made.CopyFrom(box)
-    info = secrets.box_info(box.ctx_hash, box.org, box.to)
+    info = box_info(box.ctx_hash, box.org, box.to)
     match case:
         case "other g":
             made.sealed = envelopes.seal(hello.hpke_key, info, bytes(64))

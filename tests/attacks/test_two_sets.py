@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -131,18 +132,22 @@ def test_against_all_others_together_nothing_helps() -> None:
     assert reads(world, victim)
 
 
-def test_before_the_lock_not_even_all_others_can_read() -> None:
-    world = heard()
+def test_before_the_lock_fewer_than_the_threshold_cannot_read() -> None:
+    """Five hospitals, of which two may conspire: it takes three shares to recover a self-mask."""
+    world = heard("abcde")
+    world.chain.study = replace(world.chain.study, collusion=2)
     loaded(world, 1, world.orgs)
-    victim = world.members[world.orgs[1]]
-    for member in world:
-        if member is not victim:
-            world.adversary.rob(member.org, written(member))
-    assert not reads(world, victim)
-    for seen in world.adversary.attempts.values():  # with the one key that is still at home
-        scope = f"{sim.STUDY.hex()}/1/{seen.ctx.digest().hex()}"
-        ready = custody.ReadyRecord.FromString(victim.store.get(scope, "ready") or b"")
-        seen.self_masks[victim.org] = ready.self_mask
+    victim, *others = (world.members[org] for org in world.orgs)
+    for member in others[:2]:
+        world.adversary.rob(member.org, written(member))
+    world.adversary.derive_all()
+    (seen,) = world.adversary.attempts.values()
+    assert victim.org not in seen.self_masks
+    world.adversary.rob(others[2].org, written(others[2]))
+    world.adversary.derive_all()
+    assert victim.org in seen.self_masks  # the harness can put them together
+    assert not reads(world, victim)  # and the pair with the fourth still covers it
+    world.adversary.rob(others[3].org, written(others[3]))
     assert reads(world, victim)
 
 

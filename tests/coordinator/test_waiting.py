@@ -33,12 +33,14 @@ def test_a_silent_hospital_is_left_out_before_the_lock(kind: str) -> None:
     assert d.org not in locked_orgs(desk)
 
 
-@pytest.mark.parametrize("kind", ["unlock", "seal"])
-def test_after_the_lock_the_round_waits_for_everybody(kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "patience"), [("unlock", 29), ("seal", 59)]
+)  # then it is recovered, or absent
+def test_after_the_lock_the_round_waits_for_everybody(kind: str, patience: int) -> None:
     world = sim.build()
     desk, d = coordination.coordinator(world), world["d"]
     desk.drain(silent((d, kind)))
-    world.chain.now += 59  # within the window
+    world.chain.now += patience
     desk.drain(silent((d, kind)))
     assert world.chain.head.attested == 0
     assert desk.machine.waiting_for(desk.store, desk.view()) == (kind, (d.org,))

@@ -129,6 +129,7 @@ INNER: dict[str, type[Message]] = {
     "ready": pb.ReadyHeader,
     "box": pb.Box,
     "unlock": pb.Unlock,
+    "mask-share": pb.MaskShare,
     "seal": pb.SealShare,
     "complaint": pb.Complaint,
     "dispute": pb.Dispute,
@@ -252,12 +253,41 @@ def test_boxes_hold_g_and_the_pairs_secret() -> None:
             box = wire.parse(pb.Box, signed.payload)
             info = tagged("box", of("ctx_hash"), sender, box.to)
             plain = envelopes.open_sealed(secret(box.to, "hpke_secret"), info, box.sealed)
-            assert plain == secret(sender, "g") + pair_secret(sender, box.to)
+            assert plain[:64] == secret(sender, "g") + pair_secret(sender, box.to)
+            check_path(plain[64:], ORGS.index(box.to), sender)
         [header] = [h for h in headers() if h.org == sender]
         assert header.g_hash == tagged("g", of("ctx_hash"), sender, secret(sender, "g"))
     for org in ORGS:
         public = payload("hello", org, pb.Hello).hpke_key
         assert envelopes.public_of(secret(org, "hpke_secret")) == public
+
+
+def check_path(piece: bytes, index: int, dealer: bytes) -> None:
+    """Of four leaves: RFC 6962, two levels."""
+    node = hashlib.sha256(b"\0" + piece[:32]).digest()
+    for level in range(2):
+        sibling = piece[32 * (level + 1) : 32 * (level + 2)]
+        pair = sibling + node if index >> level & 1 else node + sibling
+        node = hashlib.sha256(b"\1" + pair).digest()
+    [header] = [h for h in headers() if h.org == dealer]
+    assert (len(piece), node) == (96, header.shares_root)
+
+
+def test_three_shares_give_the_self_mask_that_the_header_promised() -> None:
+    dead = ORGS[-1]
+    shares = {}
+    for org, body in said("mask-share").items():
+        share = wire.parse(pb.MaskShare, wire.parse(pb.Signed, body).payload)
+        assert (share.lock_id, share.of) == (of("lock_id"), dead)
+        key = hkdf("mask-share", of("group"), dead, org, of("lock_id"))
+        piece = once(key, of("lock_id"), share.sealed)
+        check_path(piece, ORGS.index(org), dead)
+        shares[ORGS.index(org) + 1] = int.from_bytes(piece[:32], "big")
+    assert sorted(shares) == [1, 2, 3]
+    mask = (3 * shares[1] - 3 * shares[2] + shares[3]) % Q  # Lagrange at 0
+    assert mask.to_bytes(32, "big") == secret(dead, "self_mask")
+    [header] = [h for h in headers() if h.org == dead]
+    assert header.mask_hash == tagged("mask", of("ctx_hash"), dead, secret(dead, "self_mask"))
 
 
 def test_group_secret_and_salt() -> None:

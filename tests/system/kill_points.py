@@ -38,6 +38,7 @@ HOSPITAL_ELSE = (
     "commit release",
     "commit catch-up-*",
     "commit */ready",
+    "commit */mask-share-*",
     "commit */complaint",
     "commit */dispute-*",
 )
@@ -51,6 +52,8 @@ COORDINATOR_ELSE = (
     "commit */refusal-*",
     "commit */complaint-*",
     "commit */dispute-*",
+    "commit */recover-*",
+    "commit */mask-share-*",
 )
 
 

@@ -21,7 +21,7 @@ from consent_contracts.laptop import dev_key
 from consent_contracts.rpc import Rpc
 from consent_contracts.sender import Sender
 from coordinator.calls import ChainCalls
-from coordinator.round import AttestCall, LockCall, Rules
+from coordinator.round import AttestCall, Call, LockCall, Rules
 from coordinator.service import Coordinator
 from coordinator.store import open_store as open_coordinator_store
 from crypto import envelopes
@@ -112,8 +112,9 @@ def run_coordinator(common: Common, account: int, fault: Fault | None) -> None:
         )
         calls = ChainCalls(Contracts(sender, common.addresses))
 
-        def call(what: LockCall | AttestCall) -> None:
-            with trip.around("call lock" if isinstance(what, LockCall) else "call attest"):
+        def call(what: Call) -> None:
+            name = {LockCall: "lock", AttestCall: "attest"}.get(type(what), "recover")
+            with trip.around(f"call {name}"):
                 calls(what)
 
         coordinator = Coordinator(

@@ -250,6 +250,31 @@ def test_one_hospital_cannot_open(world: World) -> None:
     check(study, absent="d")
 
 
+def test_one_hospital_dies_after_the_lock_and_comes_back_when_all_is_sealed(world: World) -> None:
+    """Its mask is recovered from its peers, who die over it, as the coordinator does; its patients are in the sum."""
+    shown = both("commit 1/*/mask-share-*")
+    coordinator = [
+        *both("tx-put recover"),
+        after("call recover"),
+        *both("commit 1/1/recover-*"),
+        before("commit 1/1/mask-share-*", 2),
+        after("commit 1/1/mask-share-*"),
+    ]
+    study = run(
+        world,
+        "recovery",
+        window=12,
+        faults={
+            "a": [*shown, before("ack recover")],
+            "b": shown,
+            "coordinator": coordinator,
+            "d": [before("commit 1/unlocked-*"), *both("commit catch-up-1", "commit state-1")],
+        },
+        away={"d": "told-1"},
+    )
+    check(study, absent="d")
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_storm(world: World, seed: int) -> None:
     """Anybody dies at any instant, several at once."""

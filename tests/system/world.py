@@ -100,6 +100,7 @@ class Study:
         hooks: what is done when a role lies dead of this fault, before it lives again.
         stall_s: seconds without any event, kill or start after which a study is given up.
         may_die: roles that may kill themselves without a fault.
+        away: role → what the coordinator must have recorded before it lives again after its first death.
     """
 
     world: World
@@ -112,6 +113,7 @@ class Study:
     hooks: Hooks = field(default_factory=dict)
     stall_s: float = STALL_S
     may_die: Iterable[str] = ()
+    away: Mapping[str, str] = field(default_factory=dict)
     kills: list[tuple[str, Fault]] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
@@ -239,11 +241,21 @@ class Study:
             if code != -9 or (running.fault is None and role not in self.may_die):
                 raise Broken(f"{role} ended with {code}\n{self.report(role)}")
             fault = running.fault or Fault("itself", "before")
+            if self._stays_away(role):
+                continue
             self.kills.append((role, fault))
             hook = self.hooks.get((role, fault))
             if hook is not None:
                 hook()
             self._spawn(role)
+
+    def _stays_away(self, role: str) -> bool:
+        awaited = self.away.get(role)
+        if awaited is None or role in {dead for dead, _ in self.kills}:
+            return False
+        return not self._rows(
+            self.common.folder / "coordinator.db", f"SELECT slot FROM record WHERE slot = '{awaited}'"
+        )
 
     def _begin_when_accepted(self) -> None:
         if not self.common.started.exists() and all(self.accepted(name) for name in self.seats):

@@ -69,7 +69,9 @@ def make() -> dict[str, Any]:
     keys = {member.name: secrets_of(a, member) for member in world}
     group = upload_of(a, world["a"]).group
     before = world.held(0)
-    a.open().finish()
+    a.open()
+    recovery = recovered(world, a)
+    a.finish()
     records = {member.name: sealed(a, member) for member in world}
     tip = world.chain.attest(a.sealed())
     for member in world:
@@ -102,11 +104,33 @@ def make() -> dict[str, Any]:
         "sponsor_secret": pair("sponsor")[0].hex(),
         "regulator_secret": pair("regulator")[0].hex(),
         "returning_secret": pair("returning")[0].hex(),
-        "messages": messages(world, a, tip),
+        "messages": [*messages(world, a, tip), *recovery],
         "bundle": bundles.bundle(
             world["a"].store, sim.STUDY, world.spec.canonical(), pair("regulator")[1]
         ).hex(),
     }
+
+
+def recovered(world: sim.World, a: Attempt) -> list[dict[str, str]]:
+    """What would be said if the last hospital had not unlocked; the round itself goes on as if it had."""
+    *holders, dead = world
+    before, lock_id = world.chain.head, a.locked().lock_id
+    world.chain.recover(dead.org)
+    asked = wire.encode(pb.Recover(lock_id=lock_id, org=dead.org))
+    shares = [member.handle("recover", asked)[0][1] for member in holders]
+    world.chain.head = before
+    message = a.sum()
+    del message.unlocks[-1]
+    message.recovered.append(pb.RecoveredMask(org=dead.org, shares=map(pb.Signed.FromString, shares)))
+    return [
+        _row("recover", "Recover", asked),
+        *(_row("mask-share", "Signed", b, m.org) for m, b in zip(holders, shares, strict=True)),
+        _row("recovered-sum", "Sum", wire.encode(message)),
+    ]
+
+
+def _row(kind: str, message: str, body: bytes, org: bytes = b"") -> dict[str, str]:
+    return {"kind": kind, "message": message, "by_or_to": org.hex(), "body": body.hex()}
 
 
 def scope(a: Attempt) -> str:
@@ -148,7 +172,7 @@ def messages(world: sim.World, a: Attempt, tip: bytes) -> list[dict[str, str]]:
     rows: list[dict[str, str]] = []
 
     def row(kind: str, message: str, body: bytes, org: bytes = b"") -> None:
-        rows.append({"kind": kind, "message": message, "by_or_to": org.hex(), "body": body.hex()})
+        rows.append(_row(kind, message, body, org))
 
     offer = pb.StudyOffer(study=sim.STUDY, spec=world.spec.canonical(), sponsor_key=pair("sponsor")[1])
     row("offer", "StudyOffer", wire.encode(offer))

@@ -60,18 +60,20 @@ class ReadyRecord(_message.Message):
     def __init__(self, g: _Optional[bytes] = ..., self_mask: _Optional[bytes] = ..., pairs: _Optional[_Iterable[_Union[PairSecret, _Mapping]]] = ..., hellos_hash: _Optional[bytes] = ..., hellos: _Optional[_Iterable[_Union[_round_pb2.Signed, _Mapping]]] = ..., message: _Optional[bytes] = ...) -> None: ...
 
 class UploadRecord(_message.Message):
-    __slots__ = ("plan_hash", "group", "headers", "lock_by", "message")
+    __slots__ = ("plan_hash", "group", "headers", "lock_by", "message", "shares")
     PLAN_HASH_FIELD_NUMBER: _ClassVar[int]
     GROUP_FIELD_NUMBER: _ClassVar[int]
     HEADERS_FIELD_NUMBER: _ClassVar[int]
     LOCK_BY_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    SHARES_FIELD_NUMBER: _ClassVar[int]
     plan_hash: bytes
     group: bytes
     headers: _containers.RepeatedCompositeFieldContainer[_round_pb2.Signed]
     lock_by: int
     message: bytes
-    def __init__(self, plan_hash: _Optional[bytes] = ..., group: _Optional[bytes] = ..., headers: _Optional[_Iterable[_Union[_round_pb2.Signed, _Mapping]]] = ..., lock_by: _Optional[int] = ..., message: _Optional[bytes] = ...) -> None: ...
+    shares: _containers.RepeatedCompositeFieldContainer[PairSecret]
+    def __init__(self, plan_hash: _Optional[bytes] = ..., group: _Optional[bytes] = ..., headers: _Optional[_Iterable[_Union[_round_pb2.Signed, _Mapping]]] = ..., lock_by: _Optional[int] = ..., message: _Optional[bytes] = ..., shares: _Optional[_Iterable[_Union[PairSecret, _Mapping]]] = ...) -> None: ...
 
 class UnlockedRecord(_message.Message):
     __slots__ = ("set_hash", "inputs_root", "plan_hash")

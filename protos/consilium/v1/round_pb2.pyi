@@ -93,7 +93,7 @@ class Hellos(_message.Message):
     def __init__(self, ctx_hash: _Optional[bytes] = ..., hellos: _Optional[_Iterable[_Union[Signed, _Mapping]]] = ...) -> None: ...
 
 class ReadyHeader(_message.Message):
-    __slots__ = ("ctx_hash", "org", "hellos_hash", "uses", "commitment", "g_hash", "fields", "length")
+    __slots__ = ("ctx_hash", "org", "hellos_hash", "uses", "commitment", "g_hash", "fields", "length", "mask_hash", "shares_root")
     CTX_HASH_FIELD_NUMBER: _ClassVar[int]
     ORG_FIELD_NUMBER: _ClassVar[int]
     HELLOS_HASH_FIELD_NUMBER: _ClassVar[int]
@@ -102,6 +102,8 @@ class ReadyHeader(_message.Message):
     G_HASH_FIELD_NUMBER: _ClassVar[int]
     FIELDS_FIELD_NUMBER: _ClassVar[int]
     LENGTH_FIELD_NUMBER: _ClassVar[int]
+    MASK_HASH_FIELD_NUMBER: _ClassVar[int]
+    SHARES_ROOT_FIELD_NUMBER: _ClassVar[int]
     ctx_hash: bytes
     org: bytes
     hellos_hash: bytes
@@ -110,7 +112,9 @@ class ReadyHeader(_message.Message):
     g_hash: bytes
     fields: int
     length: int
-    def __init__(self, ctx_hash: _Optional[bytes] = ..., org: _Optional[bytes] = ..., hellos_hash: _Optional[bytes] = ..., uses: _Optional[_Iterable[_Union[Use, _Mapping]]] = ..., commitment: _Optional[bytes] = ..., g_hash: _Optional[bytes] = ..., fields: _Optional[int] = ..., length: _Optional[int] = ...) -> None: ...
+    mask_hash: bytes
+    shares_root: bytes
+    def __init__(self, ctx_hash: _Optional[bytes] = ..., org: _Optional[bytes] = ..., hellos_hash: _Optional[bytes] = ..., uses: _Optional[_Iterable[_Union[Use, _Mapping]]] = ..., commitment: _Optional[bytes] = ..., g_hash: _Optional[bytes] = ..., fields: _Optional[int] = ..., length: _Optional[int] = ..., mask_hash: _Optional[bytes] = ..., shares_root: _Optional[bytes] = ...) -> None: ...
 
 class Box(_message.Message):
     __slots__ = ("ctx_hash", "hellos_hash", "org", "to", "sealed")
@@ -206,15 +210,45 @@ class Unlock(_message.Message):
     sealed: bytes
     def __init__(self, lock_id: _Optional[bytes] = ..., org: _Optional[bytes] = ..., sealed: _Optional[bytes] = ...) -> None: ...
 
+class Recover(_message.Message):
+    __slots__ = ("lock_id", "org")
+    LOCK_ID_FIELD_NUMBER: _ClassVar[int]
+    ORG_FIELD_NUMBER: _ClassVar[int]
+    lock_id: bytes
+    org: bytes
+    def __init__(self, lock_id: _Optional[bytes] = ..., org: _Optional[bytes] = ...) -> None: ...
+
+class MaskShare(_message.Message):
+    __slots__ = ("lock_id", "org", "of", "sealed")
+    LOCK_ID_FIELD_NUMBER: _ClassVar[int]
+    ORG_FIELD_NUMBER: _ClassVar[int]
+    OF_FIELD_NUMBER: _ClassVar[int]
+    SEALED_FIELD_NUMBER: _ClassVar[int]
+    lock_id: bytes
+    org: bytes
+    of: bytes
+    sealed: bytes
+    def __init__(self, lock_id: _Optional[bytes] = ..., org: _Optional[bytes] = ..., of: _Optional[bytes] = ..., sealed: _Optional[bytes] = ...) -> None: ...
+
 class Sum(_message.Message):
-    __slots__ = ("lock_id", "total", "unlocks")
+    __slots__ = ("lock_id", "total", "unlocks", "recovered")
     LOCK_ID_FIELD_NUMBER: _ClassVar[int]
     TOTAL_FIELD_NUMBER: _ClassVar[int]
     UNLOCKS_FIELD_NUMBER: _ClassVar[int]
+    RECOVERED_FIELD_NUMBER: _ClassVar[int]
     lock_id: bytes
     total: bytes
     unlocks: _containers.RepeatedCompositeFieldContainer[Signed]
-    def __init__(self, lock_id: _Optional[bytes] = ..., total: _Optional[bytes] = ..., unlocks: _Optional[_Iterable[_Union[Signed, _Mapping]]] = ...) -> None: ...
+    recovered: _containers.RepeatedCompositeFieldContainer[RecoveredMask]
+    def __init__(self, lock_id: _Optional[bytes] = ..., total: _Optional[bytes] = ..., unlocks: _Optional[_Iterable[_Union[Signed, _Mapping]]] = ..., recovered: _Optional[_Iterable[_Union[RecoveredMask, _Mapping]]] = ...) -> None: ...
+
+class RecoveredMask(_message.Message):
+    __slots__ = ("org", "shares")
+    ORG_FIELD_NUMBER: _ClassVar[int]
+    SHARES_FIELD_NUMBER: _ClassVar[int]
+    org: bytes
+    shares: _containers.RepeatedCompositeFieldContainer[Signed]
+    def __init__(self, org: _Optional[bytes] = ..., shares: _Optional[_Iterable[_Union[Signed, _Mapping]]] = ...) -> None: ...
 
 class Dispute(_message.Message):
     __slots__ = ("lock_id", "org", "code")
