@@ -13,7 +13,7 @@ from consent_contracts import abi
 from consent_contracts.rpc import Rpc, data, quantity
 from protos import digests
 from protos.digests import DP, ZERO32, Ctx, Seal, Use
-from tests.contracts.model import COLLUSION, MIN_SITES, PRICES, PURPOSES, SATISFIES, WINDOW, Request
+from tests.contracts.model import COLLUSION, MIN_SITES, PRICES, PURPOSES, ROSTER, SATISFIES, WINDOW, Request
 
 REGISTRY, LEDGER = abi.contract(abi.REGISTRY), abi.contract(abi.LEDGER)
 ERRORS = {**REGISTRY.errors, **LEDGER.errors}
@@ -68,8 +68,8 @@ class Council:
         rpc.call("anvil_autoImpersonateAccount", True)
         self.chain_id = rpc.chain_id()
         self.now = int(rpc.block("latest")["timestamp"]) + 10
-        self.orgs = sorted(address(f"hospital {i}") for i in range(4))
-        self.keys = [PrivateKey(word("agent", i)) for i in range(4)]
+        self.orgs = sorted(address(f"hospital {i}") for i in ROSTER)
+        self.keys = [PrivateKey(word("agent", i)) for i in ROSTER]
         self.old_keys = list(self.keys)
         self.nonces = [word("nonce", d) for d in range(len(STEWARDS))]
         self.datasets = [
@@ -215,6 +215,13 @@ class Council:
         side = self.studies[s]
         lock = side.sent.seal.lock_id if side.sent else word("none")
         return self.send(self.sponsor, self.ledger, LEDGER.encode("abandon", side.id, lock))
+
+    def recover(self, s: int, hospital: int, *, stranger: bool) -> str:
+        side = self.studies[s]
+        lock = side.sent.seal.lock_id if side.sent else word("none")
+        org = self.orgs[hospital] if hospital in ROSTER else address("nobody")
+        sender = self.orgs[0] if stranger else self.coordinator
+        return self.send(sender, self.ledger, LEDGER.encode("recover", side.id, lock, org))
 
     def snapshot(self) -> tuple[Any, ...]:
         studies = [replace(side) for side in self.studies]

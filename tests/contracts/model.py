@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 EXACT, DP = 1, 2
 PURPOSES, SATISFIES = 0b101, 0b11
 MIN_SITES, COLLUSION, WINDOW = 3, 1, 600
+ROSTER = range(4)
 PRICES = {EXACT: [(0, 0), (0, 0)], DP: [(10, 3), (20, 5)]}  # (rho, delta) by analysis
 
 
@@ -53,6 +54,7 @@ class Lock:
     attempt: int
     at: int
     dead: bool = False
+    recovered: list[int] = field(default_factory=list)  # hospitals
 
     @property
     def opening(self) -> object:
@@ -66,6 +68,7 @@ class Study:
     attested: int = 0
     lock: Lock | None = None
     locked: set[int] = field(default_factory=set)  # analyses locked in this round
+    opening: object = None  # all that may still be opened in this round, once somebody was recovered
     sets: dict[int, tuple[tuple[tuple[int, int], ...], bool]] = field(default_factory=dict)
 
 
@@ -179,6 +182,8 @@ class Model:
             broken.add("StaleAttempt")
         if old is not None and not old.dead and old.analysis != new.analysis:
             broken.add("StillLocked")
+        if study.opening not in (None, new.opening):
+            broken.add("Recovering")
         return broken
 
     def _price(
@@ -216,12 +221,31 @@ class Model:
             broken.add("NoQuorum")
         if not broken:
             study.attested += 1
-            study.lock, study.locked = None, set()
+            study.lock, study.locked, study.opening = None, set(), None
         return broken
 
     def abandon(self, s: int) -> set[str]:
         lock = self.studies[s].lock
         if lock is None or lock.dead:
             return {"NotLocked"}
+        if self.studies[s].opening is not None:
+            return {"Recovering"}
         lock.dead = True
         return set()
+
+    def recover(self, s: int, hospital: int, *, stranger: bool) -> set[str]:
+        """``stranger``: sent by one who has no say."""
+        study, lock = self.studies[s], self.studies[s].lock
+        broken = {"NotAllowed"} if stranger else set()
+        if lock is None or lock.dead:
+            return broken | {"NotLocked"}
+        if hospital not in ROSTER:
+            broken.add("NotOnRoster")
+        if hospital in lock.recovered:
+            broken.add("AlreadyRecovered")
+        if 2 * (self.now - lock.at) < WINDOW:
+            broken.add("WindowOpen")
+        if not broken:
+            lock.recovered.append(hospital)
+            study.opening = lock.opening
+        return broken

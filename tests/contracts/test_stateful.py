@@ -17,7 +17,7 @@ from consent_contracts.laptop import Anvil
 from consent_contracts.rpc import Rpc, data, quantity
 from protos.digests import Use
 from tests.contracts.driver import LEDGER, REGISTRY, STEWARDS, Council, account, word
-from tests.contracts.model import FAULTS, Budget, Consent, Model, Request
+from tests.contracts.model import FAULTS, WINDOW, Budget, Consent, Model, Request
 
 HOSPITAL = keccak(b"HOSPITAL")
 hospitals, datasets, studies = st.integers(0, 3), st.integers(0, 4), st.integers(0, 1)
@@ -238,6 +238,20 @@ class Life(RuleBasedStateMachine):
             return
         self._step(lambda: self.c.abandon(s), lambda: self.m.abandon(s))
 
+    @rule(s=studies, hospital=st.integers(0, 4), late=st.booleans(), really=st.integers(0, 2),
+          stranger=st.sampled_from([False, False, False, True]))  # fmt: skip
+    def recover(self, s: int, hospital: int, late: bool, really: int, stranger: bool) -> None:
+        """Mostly of a lock that stands; often just when it becomes lawful, or a second before."""
+        study = self.m.studies[s]
+        if study.lock is None and really:
+            return
+        if study.lock is not None and really:
+            self.c.now = max(self.c.now, study.lock.at + WINDOW // 2 - (not late))
+        self._step(
+            lambda: self.c.recover(s, hospital, stranger=stranger),
+            lambda: self.m.recover(s, hospital, stranger=stranger),
+        )
+
     # --- what must hold -----------------------------------------------------------------------------------
 
     @invariant()
@@ -266,6 +280,8 @@ class Life(RuleBasedStateMachine):
             (0, 0, 0, False) if lock is None else (study.attested + 1, lock.release, lock.attempt, lock.dead)
         )
         assert (head["round"], head["release"], head["attempt"], head["abandoned"]) == want
+        recovered = () if lock is None else tuple(self.c.orgs[h] for h in lock.recovered)
+        assert head["recovered"] == recovered
         if lock is not None and side.sent is not None:
             assert head["lockId"] == side.sent.seal.lock_id
 
