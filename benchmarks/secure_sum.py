@@ -1,0 +1,174 @@
+"""One hospital's share of a secure sum, beside what peers do: ``python -m benchmarks.secure_sum [--json]``.
+
+``hospital_wall_s`` is what a hospital computes for an upload, once its update is there: quantise, pack, mask (one
+mask for each peer and its own), commit, encrypt. Flower's SecAgg+ client is the stock one with the stock workflow's
+ranges, NVFlare's CKKS its parameters through TenSEAL; all take the same vector in the same run, in turn, and the
+least of some repetitions counts. ``bytes_*_over_f32`` is the upload and the sum, over 4 bytes a parameter.
+``peak_mb`` is the resident set of a process that makes an upload, at its highest; it is a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks import peers
+from benchmarks.council import MadeAnalyst, hidden, study
+from benchmarks.report import Measure, publish
+from consilium_errors import Misuse
+from crypto.commitments import Generators, Pedersen, generators_needed
+from crypto.secure_sum import masks, schemes
+from crypto.secure_sum.packing import Packing
+
+GOALS = {
+    "hospital_wall_s@1M": 0.6,
+    "bytes_up_over_f32@1M": 0.9,
+    "bytes_down_over_f32@1M": 1.8,
+    "peak_mb@10M": 1536,
+}
+SIZES = {"10k": 10_000, "100k": 100_000, "1M": 1_000_000, "10M": 10_000_000}
+CAPTION = "Least of some repetitions, one hospital, the same vector for all in one run."
+
+
+@dataclass(frozen=True)
+class Upload:
+    """Seconds by step, and bytes."""
+
+    steps: dict[str, float]
+    up: int
+    down: int
+
+    @property
+    def wall_s(self) -> float:
+        return sum(self.steps.values())
+
+
+class Hospital:
+    """Everything of an upload that takes time, over the product's own functions."""
+
+    def __init__(self, d: int, parties: int) -> None:
+        try:
+            hidden(d)
+        except Misuse:
+            self._quantise: Callable[[], np.ndarray] = _plain_quantiser(d)
+        else:
+            analyst = MadeAnalyst(study(d, "fhe", parties))
+            state = analyst.genesis()
+            self._quantise = lambda: analyst.contribute(state).values
+        length = len(self._quantise())
+        self._packing = Packing(length, parties, 2)
+        self._pedersen = Pedersen(length, 22, Generators.load(generators_needed(length, 22)))
+        self._scheme = schemes.fhe()
+        self._keys = [bytes([i + 1]) * 32 for i in range(parties)]
+
+    def upload(self) -> Upload:
+        steps: dict[str, float] = {}
+        clock = time.perf_counter()
+
+        def lap(name: str) -> None:
+            nonlocal clock
+            now = time.perf_counter()
+            steps[name], clock = now - clock, now
+
+        values = self._quantise()
+        lap("quantise")
+        self._pedersen.commit(values, 7)
+        lap("commit")
+        packed = self._packing.pack(values)
+        lap("pack")
+        half = len(self._keys) // 2
+        masked = masks.apply(packed, masks.mask(self._keys[:half], self._keys[half:], len(packed)))
+        lap("mask")
+        sealed = self._scheme.encrypt(bytes(32), masked)
+        lap("encrypt")
+        return Upload(steps, len(sealed), self._scheme.total_size(len(packed)))
+
+
+def _plain_quantiser(d: int) -> Callable[[], np.ndarray]:
+    """For sizes that no declared network has: the same rounding to a grid and offset."""
+    update = np.random.default_rng(1).uniform(-1.0, 1.0, d) / math.sqrt(d)
+
+    def quantise() -> np.ndarray:
+        scaled = np.rint(np.ldexp(update, 18)).astype(np.int64) + (1 << 17)
+        return np.clip(scaled, 0, (1 << 18) - 1).astype(np.uint64)
+
+    return quantise
+
+
+def measure(sizes: Sequence[str], parties: int, repeat: int) -> list[Measure]:
+    found: list[Measure] = []
+    for size in sizes:
+        found += _at(size, parties, repeat)
+    return found
+
+
+def _at(size: str, parties: int, repeat: int) -> list[Measure]:
+    d = SIZES[size]
+    if d > SIZES["1M"]:
+        return [Measure(f"peak_mb@{size}", _peak_of_a_process(size, parties), "MB")]
+    hospital, update = Hospital(d, parties), np.random.default_rng(2).uniform(-1.0, 1.0, d)
+    uploads, secagg, ckks = [hospital.upload()], [], []
+    for _ in range(repeat):
+        uploads.append(hospital.upload())
+        secagg.append(peers.secaggplus(update, parties))
+        ckks.append(peers.nvflare_ckks(update))
+    best = min(uploads, key=lambda u: u.wall_s)
+    found = [Measure(f"hospital_wall_s@{size}", best.wall_s, "s")]
+    found += [Measure(f"hospital_{name}_s@{size}", seconds, "s") for name, seconds in best.steps.items()]
+    found += [
+        Measure(f"secaggplus_wall_s@{size}", min(s for s, _ in secagg), "s"),
+        Measure(f"nvflare_ckks_wall_s@{size}", min(s for s, _ in ckks), "s"),
+        Measure(f"secaggplus_over_hospital@{size}", min(s for s, _ in secagg) / best.wall_s, "ratio"),
+        Measure(f"bytes_up_over_f32@{size}", best.up / (4 * d), "ratio"),
+        Measure(f"bytes_down_over_f32@{size}", best.down / (4 * d), "ratio"),
+        Measure(f"secaggplus_bytes_up_over_f32@{size}", secagg[0][1] / (4 * d), "ratio"),
+        Measure(f"nvflare_ckks_bytes_up_over_f32@{size}", ckks[0][1] / (4 * d), "ratio"),
+    ]
+    return found
+
+
+def _peak_of_a_process(size: str, parties: int) -> float:
+    command = [sys.executable, "-m", "benchmarks.secure_sum", "--peak", size, "--hospitals", str(parties)]
+    return float(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+
+
+def _peak(size: str, parties: int) -> float:
+    Hospital(SIZES[size], parties).upload()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks.secure_sum", description="an upload, beside peers")
+    parser.add_argument("--json", action="store_true", help="a list of {name, value, unit}")
+    parser.add_argument("--sizes", default=",".join(SIZES), help=f"of {', '.join(SIZES)}; default all")
+    parser.add_argument("--hospitals", type=int, default=5)
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument(
+        "--peak", choices=sorted(SIZES), help="only print the megabytes that one upload takes"
+    )
+    options = parser.parse_args(argv)
+    if options.peak:
+        print(_peak(options.peak, options.hospitals))
+        return
+    sizes = options.sizes.split(",")
+    if not set(sizes) <= set(SIZES):
+        parser.error(f"sizes are {', '.join(SIZES)}")
+    publish(
+        measure(sizes, options.hospitals, options.repeat),
+        as_json=options.json,
+        title=f"an upload of one hospital among {options.hospitals}",
+        caption=CAPTION,
+        goals=GOALS,
+    )
+
+
+if __name__ == "__main__":
+    main()
