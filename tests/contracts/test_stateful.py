@@ -238,19 +238,28 @@ class Life(RuleBasedStateMachine):
             return
         self._step(lambda: self.c.abandon(s), lambda: self.m.abandon(s))
 
-    @rule(s=studies, hospital=st.integers(0, 4), late=st.booleans(), really=st.integers(0, 2),
-          stranger=st.sampled_from([False, False, False, True]))  # fmt: skip
-    def recover(self, s: int, hospital: int, late: bool, really: int, stranger: bool) -> None:
-        """Mostly of a lock that stands; often just when it becomes lawful, or a second before."""
-        study = self.m.studies[s]
-        if study.lock is None and really:
-            return
-        if study.lock is not None and really:
-            self.c.now = max(self.c.now, study.lock.at + WINDOW // 2 - (not late))
+    @rule(s=studies, hospital=st.integers(0, 4), stranger=st.sampled_from([False, False, False, True]))
+    def recover(self, s: int, hospital: int, stranger: bool) -> None:
+        """``hospital`` 4 is on no roster."""
         self._step(
             lambda: self.c.recover(s, hospital, stranger=stranger),
             lambda: self.m.recover(s, hospital, stranger=stranger),
         )
+
+    @rule(s=studies, hospital=hospitals, inputs=st.integers(0, 1), early=st.integers(0, 4))
+    def outage(self, s: int, hospital: int, inputs: int, early: int) -> None:
+        """A lock of everybody that one does not open: recovered when it is due, seldom a second before."""
+        self._lock(s, 0, (0, 1, 2, 3), (True,) * 5, inputs, 0, "")
+        if lock := self.m.studies[s].lock:
+            self.c.now = max(self.c.now, lock.at + WINDOW // 2 - (early == 4))
+            self.recover(s, hospital, False)
+
+    @rule(s=studies, members=sets, inputs=st.integers(0, 1), abandon=st.booleans())
+    def outage_and_then(self, s: int, members: tuple[int, ...], inputs: int, abandon: bool) -> None:
+        self.outage(s, 0, 0, 0)
+        if abandon:
+            self.abandon(s)
+        self._lock(s, 0, members, (True,) * 5, inputs, 0, "")
 
     # --- what must hold -----------------------------------------------------------------------------------
 
