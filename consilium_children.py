@@ -1,7 +1,7 @@
 """Child processes that are kept running: started, watched, started again, and never left behind.
 
 A child holds the read end of a pipe as its standard input; it ends when the pipe closes (`end_with_parent`), so
-that a parent killed with SIGKILL leaves no orphan.
+that a parent killed with SIGKILL leaves no orphan. A command that is not ours is `bound` by the kernel instead.
 """
 
 from __future__ import annotations
@@ -117,6 +117,18 @@ def end_with_parent() -> None:
         os._exit(0)
 
     threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
+
+
+#: Asks the kernel to be killed with its parent, looks whether that is still there, becomes the command.
+_BIND = (
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9);"
+    "os.getppid() == int(sys.argv[1]) or sys.exit(1); os.execvp(sys.argv[2], sys.argv[2:])"
+)
+
+
+def bound(command: Sequence[str]) -> list[str]:
+    """The command, killed by the kernel as soon as the thread that started it ends (Linux, prctl(2))."""
+    return [sys.executable, "-I", "-S", "-c", _BIND, str(os.getpid()), *command]
 
 
 def python(module: str, *arguments: str) -> list[str]:

@@ -16,6 +16,7 @@ from consent_contracts import abi
 from consent_contracts.chain import Addresses
 from consent_contracts.contracts import Contracts
 from consent_contracts.sender import Mined, Sender
+from consilium_children import bound
 from consilium_errors import Misuse, Unavailable
 
 BINARY = Path("node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil")
@@ -27,21 +28,30 @@ class Anvil:
     """An anvil process on a free port, for as long as the ``with`` block lasts.
 
     Blocks come every ``block_time`` seconds and are final at once (``--slots-in-an-epoch 0``; with the
-    default, ``finalized`` stays at zero for ever).
+    default, ``finalized`` stays at zero for ever). It ends with the thread that started it, however that ends.
 
     Args:
-        state: file to load from and save to on a clean exit; also saved every second.
+        state: file to load from and save to on a clean exit; also saved every ``save_s`` seconds, with the
+            states of all blocks.
+        save_s: None: on a clean exit only, and the newest state only. A long chain's states are large.
         accounts: number of funded development accounts.
     """
 
     def __init__(
-        self, *, block_time: float = 0.2, state: Path | None = None, accounts: int = 20, port: int = 0
+        self,
+        *,
+        block_time: float = 0.2,
+        state: Path | None = None,
+        save_s: int | None = 1,
+        accounts: int = 20,
+        port: int = 0,
     ) -> None:
         self._options = ["--block-time", str(block_time), "--slots-in-an-epoch", "0"]
         self._options += ["--hardfork", "cancun", "--accounts", str(accounts), "--port", str(port)]
         if state is not None:
-            self._options += ["--state", str(state), "--state-interval", "1"]
-            self._options += ["--preserve-historical-states"]
+            self._options += ["--state", str(state)]
+            if save_s is not None:
+                self._options += ["--state-interval", str(save_s), "--preserve-historical-states"]
         self._process: subprocess.Popen[bytes] | None = None
         self._listening = False
         self.port = port
@@ -61,7 +71,7 @@ class Anvil:
             raise Misuse("laptop.no_anvil", "anvil is not installed", remedy="make setup")
         # The binary itself, never npm's shim: killing the shim orphans the node.
         process = subprocess.Popen(  # noqa: S603
-            [binary, *self._options],
+            bound([str(binary), *self._options]),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
