@@ -110,7 +110,10 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
                 self.close_connection = True
                 self.send_error(413)
                 return
-            self._reply(proxy.answer(self.rfile.read(int(length))))
+            try:
+                self._reply(proxy.answer(self.rfile.read(int(length))))
+            except ConnectionError:  # whoever asked has not waited
+                self.close_connection = True
 
         def _reply(self, body: bytes) -> None:
             self.send_response(200)
