@@ -168,13 +168,18 @@ class Hospital:
 
     # letters ------------------------------------------------------------------------------------------
 
-    def tick(self) -> bool:
-        """Deal with what is there: letters, seals on the chain, the outbox. True if anything was done."""
+    def tick(self, *, look: bool = True) -> bool:
+        """Deal with what is there: letters, seals on the chain, the outbox. True if anything was done.
+
+        Args:
+            look: read the chain even if there was no letter; a letter's step reads it in any case.
+        """
         done = self._flush()
         for letter in self._mailbox.fetch(self.identity.org):
             done |= self._deal(letter)
-        for study in self._accepted():
-            done |= self._settle(study)
+        if look or done:
+            for study in self._accepted():
+                done |= self._settle(study)
         return self._flush() or done
 
     def _accepted(self) -> list[bytes]:

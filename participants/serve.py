@@ -22,6 +22,7 @@ log = structlog.get_logger(__name__)
 
 IDLE_S = 0.03
 FAILED_WAIT_S = 1.0
+LOOK_EVERY_S = 0.5  # at the chain while no letter comes: each look costs its nodes a dozen calls
 APPROVE_EVERY_S = 0.5
 ASK_AGAIN_S = 60.0
 
@@ -36,6 +37,7 @@ class Loop:
         self, hospital: Hospital, *, idle_s: float = IDLE_S, observe: Observe = lambda code, s: None
     ) -> None:
         self._hospital, self._idle_s, self._observe = hospital, idle_s, observe
+        self._looked = float("-inf")
 
     def run(self, stop: threading.Event) -> None:
         """Until ``stop``; the turn at hand is finished."""
@@ -47,8 +49,10 @@ class Loop:
     def turn(self) -> float:
         """One turn; seconds to wait before the next."""
         since, code, pause = time.monotonic(), "", 0.0
+        look = since - self._looked >= LOOK_EVERY_S
         try:
-            pause = 0.0 if self._hospital.tick() else self._idle_s
+            pause = 0.0 if self._hospital.tick(look=look) else self._idle_s
+            self._looked = time.monotonic() if look else self._looked
         except Exception as error:
             code, pause = _log("turn failed", error), FAILED_WAIT_S
         self._observe(code, time.monotonic() - since)
