@@ -14,6 +14,7 @@ from consent_contracts.contracts import Contracts
 from consent_contracts.proxy import Proxy
 from consent_contracts.sender import Sender, SqliteStore
 from consilium_errors import Misuse
+from consilium_records import RecordStore
 from crypto import keyfiles
 from crypto.identity import AgentKey
 from crypto.vault import Vault
@@ -98,6 +99,12 @@ class Home:
             )
         return desk
 
+    def store(self) -> RecordStore:
+        """The kit's store, opened anew: one for each thread."""
+        store = open_store(self.kit.store_url, self.vault)
+        self._stack.callback(store.close)
+        return store
+
     def hospital(self, chain: Chain, mailbox: Mailbox | None = None) -> Hospital:
         """Over the kit's store. Without a mailbox it only remembers and decides."""
         its = self.kit.config
@@ -107,7 +114,7 @@ class Home:
         )
         hospital = Hospital(
             identity,
-            store=open_store(self.kit.store_url, self.vault),
+            store=self.store(),
             mailbox=MemoryMailbox() if mailbox is None else mailbox,
             chain=chain,
             table_of=self.datasets.table,

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from consilium_errors import Error
+from pathlib import Path
+
+from analytics.scores import Score
+from consilium_errors import Error, Misuse
 from deploy.hospital import Home
+from deploy.kit import HospitalKit
+from deploy.provision.kits import REGULATORS
 from participants import review_text
 from participants.approvals import Approvals, Offered
 from participants.config import HospitalConfig
+from participants.evaluation import score_locally
 from participants.mapping import Profile
 
 
@@ -48,6 +54,46 @@ def page_of(home: Home, approvals: Approvals, offered: Offered) -> str:
         opened=approvals.ledger(offered.study).opened_this_year,
     )
     return review_text.page(asked)
+
+
+def scores(home: Home, offered: Offered) -> str:
+    """A line for each model of the study; raises as `own_scores`."""
+    rows = [("model", "n", "events", "accuracy", "AUC")]
+    for name, its in own_scores(home, offered).items():
+        rows.append((name, str(its["n"]), str(its["events"]), f"{its['accuracy']:.3f}", f"{its['auc']:.4f}"))
+    return "\n".join(f"{r[0]:<20} {r[1]:>6} {r[2]:>7} {r[3]:>9} {r[4]:>7}" for r in rows)
+
+
+def own_scores(home: Home, offered: Offered) -> dict[str, Score]:
+    """Model of the study → how well it predicts this hospital's own rows; nothing leaves.
+
+    Raises:
+        Unavailable: ``study.no_state``. Misuse: ``scores.one_class``, ``study.no_models``, a fault of the data.
+    """
+    names = [entry.id for entry in offered.spec.analysis if entry.kind in ("logistic", "network")]
+    if not names:
+        raise Misuse("study.no_models", f"{offered.spec.id} trains no model", "scores are for models")
+    table, store = home.datasets.own(offered.spec), home.store()
+    return {name: score_locally(store, offered.study, offered.spec, name, table) for name in names}
+
+
+def regulator_key(kit: HospitalKit, path: Path | None = None) -> bytes:
+    """A regulator's HPKE public key: from ``path``, else the only one in the kit.
+
+    Raises:
+        Misuse: ``kit.regulator``.
+    """
+    found = [path] if path is not None else sorted(kit.below(REGULATORS).glob("0x*.pub"))
+    try:
+        (only,) = found
+        key = only.read_bytes()
+    except (OSError, ValueError):
+        raise Misuse(
+            "kit.regulator",
+            f"{len(found)} regulators' keys can be read, expected one",
+            "name the file with --regulator, or provision the kit again",
+        ) from None
+    return key
 
 
 def booked(home: Home, approvals: Approvals) -> str:

@@ -57,7 +57,7 @@ class Approvals:
         self._hospital, self.datasets, self._clock = hospital, datasets, clock
 
     @property
-    def _store(self) -> RecordStore:
+    def store(self) -> RecordStore:
         return self._hospital.store
 
     @property
@@ -68,7 +68,7 @@ class Approvals:
 
     def offered(self) -> list[Offered]:
         """Every study ever offered, by its file's name."""
-        found = self._store.slots(STUDIES, "offer-")
+        found = self.store.slots(STUDIES, "offer-")
         ids = [bytes.fromhex(slot.removeprefix("offer-")) for slot in found]
         return sorted((self._offered(study) for study in ids), key=lambda o: (o.spec.id, o.study))
 
@@ -77,20 +77,20 @@ class Approvals:
         decisions = self._decisions(study)
         if decisions:
             return Offered(study, spec, "taking part" if decisions[-1] == YES else "refused")
-        accepted = self._store.get(STUDIES, f"accepted-{study.hex()}") is not None
+        accepted = self.store.get(STUDIES, f"accepted-{study.hex()}") is not None
         return Offered(study, spec, "approving" if accepted else "waiting")
 
     def _decisions(self, study: bytes) -> list[bytes]:
-        return [body for _, body in sorted(self._store.slots(STUDIES, f"decision-{study.hex()}-").items())]
+        return [body for _, body in sorted(self.store.slots(STUDIES, f"decision-{study.hex()}-").items())]
 
     def _decide(self, study: bytes, decision: bytes) -> None:
         before = self._decisions(study)
         if before[-1:] != [decision]:
-            self._store.commit([(STUDIES, f"decision-{study.hex()}-{len(before):06}", decision)])
+            self.store.commit([(STUDIES, f"decision-{study.hex()}-{len(before):06}", decision)])
 
     def offer(self, study: bytes) -> pb.StudyOffer:
         """Raises Misuse ``study.not_offered``."""
-        body = self._store.get(STUDIES, f"offer-{study.hex()}")
+        body = self.store.get(STUDIES, f"offer-{study.hex()}")
         if body is None:
             raise Misuse("study.not_offered", "no such study was offered", "wait for the sponsor's offer")
         return wire.parse(pb.StudyOffer, body)
@@ -130,13 +130,13 @@ class Approvals:
         return self.datasets.id(self.datasets.serving(spec))
 
     def ledger(self, study: bytes) -> Ledger:
-        rows = int.from_bytes(self._store.get(STUDIES, f"rows-{study.hex()}") or b"", "big")
-        return review.ledger(self._store, study, rows, int(self._clock()))
+        rows = int.from_bytes(self.store.get(STUDIES, f"rows-{study.hex()}") or b"", "big")
+        return review.ledger(self.store, study, rows, int(self._clock()))
 
     def booked(self) -> Mapping[bytes, int]:
         """Study → exact releases of it that this hospital has taken part in."""
         counts: dict[bytes, int] = {}
-        for slot in self._store.slots(review.LEDGER, ""):
+        for slot in self.store.slots(review.LEDGER, ""):
             study = bytes.fromhex(slot.partition("/")[0])
             counts[study] = counts.get(study, 0) + 1
         return counts
@@ -213,7 +213,7 @@ class Approvals:
         """
         self.offer(study)
         self._decide(study, NO)
-        accepted = self._store.get(STUDIES, f"accepted-{study.hex()}")
+        accepted = self.store.get(STUDIES, f"accepted-{study.hex()}")
         if not accepted:
             return False
         gate = self._chain.snapshot().gate(study, [accepted[:32]])[0]

@@ -93,6 +93,10 @@ class Datasets:
     def rows(self, spec: StudySpec) -> int:
         return self.data(self.serving(spec)).mapped(spec).table.n
 
+    def own(self, spec: StudySpec) -> Table:
+        """The rows as they are now, for a look at home; nothing is contributed by it."""
+        return self.data(self.serving(spec)).mapped(spec).table
+
     def floor(self, spec: StudySpec) -> Floor:
         return self.serving(spec).config.disclosure.floor
 

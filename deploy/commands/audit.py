@@ -23,11 +23,15 @@ def verify(
     bundle: Annotated[Path | None, typer.Option(help="Bundle file of a hospital.")] = None,
     key: Annotated[Path | None, typer.Option(help="The regulator's HPKE secret, 32 bytes.")] = None,
     kit: KitFolder = None,
+    out: Annotated[Path | None, typer.Option("--json", help="Write every check here, too.")] = None,
 ) -> None:
     """Replay both contracts and, with a bundle, a study's content; fails if anything does.
 
     What is not named is taken from the kit.
     """
+    import json
+    from dataclasses import asdict
+
     from rich.console import Console
 
     from consent_contracts.auditor import audit, explain
@@ -46,6 +50,8 @@ def verify(
         bundle=bundle.read_bytes() if bundle else None,
         regulator_key=key.read_bytes() if key else None,
     )
+    if out is not None:
+        out.write_text(json.dumps(asdict(verdict), indent=2) + "\n", encoding="utf-8")
     Console().print(explain(verdict))
     verdict.verify()
 

@@ -95,6 +95,36 @@ def ledger(kit: KitFolder = None) -> None:
 
 
 @app.command()
+def score(study: Study, kit: KitFolder = None) -> None:
+    """How well a study's models predict this hospital's own rows, as they stand now. Nothing leaves."""
+    from deploy.reviewing import scores
+
+    with _home(kit, None) as home:
+        typer.echo(scores(home, home.approvals().find(study)))
+
+
+@app.command()
+def bundle(
+    study: Study,
+    out: Path,
+    kit: KitFolder = None,
+    regulator: Annotated[
+        Path | None, typer.Option(help="The regulator's public key; default: the one in regulators/.")
+    ] = None,
+) -> None:
+    """Write what an auditor needs of a study; its sums open to the regulator's key only."""
+    from deploy.reviewing import regulator_key
+    from participants import bundles
+
+    with _home(kit, None) as home:
+        approvals = home.approvals()
+        offered = approvals.find(study)
+        key = regulator_key(home.kit, regulator)
+        out.write_bytes(bundles.bundle(approvals.store, offered.study, offered.spec.canonical(), key))
+    typer.echo(str(out))
+
+
+@app.command()
 def health(kit: KitFolder = None) -> None:
     """Does it serve, and is it well? Exit status 1 if not."""
     from deploy import ops

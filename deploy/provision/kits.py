@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from consent_contracts.chain import Addresses
 from consilium_errors import Misuse
-from crypto import keyfiles
+from crypto import envelopes, keyfiles
 from crypto.identity import AgentKey
 from deploy.provision import accounts, files, onchain, pages
 from deploy.provision.authority import Authority
@@ -24,6 +24,7 @@ from deploy.provision.config import Consortium, Organisation
 
 HPKE_ROLES = ("sponsor", "regulator")
 NODES = "nodes"
+REGULATORS = "regulators"
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ def provision(consortium: Consortium, out: Path, *, base: Path = Path()) -> Prov
         {o.name: orgs[o.name] for o in consortium.organisation if o.role == "hospital"},
         out,
     )
+    _regulators(consortium, orgs, out)
     for organisation in consortium.organisation:
         kit = out / organisation.name
         text = pages.config(consortium, organisation, orgs, addresses)
@@ -142,6 +144,19 @@ def _hub(authority: Authority, kit: Path, hospitals: Mapping[str, bytes], out: P
     nodes = files.folder(kit / NODES)
     for name, org in hospitals.items():
         files.write(nodes / f"0x{org.hex()}.pub", (out / name / "node.pub").read_bytes())
+
+
+def _regulators(consortium: Consortium, orgs: Mapping[str, bytes], out: Path) -> None:
+    """To whom hospitals may seal the sums of a bundle: each regulator's HPKE public key."""
+    keys = {
+        f"0x{orgs[o.name].hex()}.pub": envelopes.public_of(keyfiles.load(out / o.name / "hpke.key"))
+        for o in consortium.organisation
+        if o.role == "regulator"
+    }
+    for hospital in (o.name for o in consortium.organisation if o.role == "hospital"):
+        folder = files.folder(out / hospital / REGULATORS)
+        for name, key in keys.items():
+            files.write(folder / name, key)
 
 
 def fingerprints(out: Path) -> Iterator[tuple[str, str]]:
