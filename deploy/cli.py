@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
 from deploy.commands import audit, chain, coordinator, data, participant, provision, study
+from deploy.commands.demo import demo
 from deploy.commands.doctor import doctor
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -19,21 +17,12 @@ app.add_typer(provision.app, name="provision")
 app.add_typer(participant.app, name="participant")
 app.add_typer(coordinator.app, name="coordinator")
 app.command()(doctor)
-
-Folder = Annotated[Path, typer.Option(help="Where results, pictures and logs go.")]
+app.command()(demo)
 
 
 @app.callback()
 def root() -> None:
     """Privacy-preserving federated analytics for hospitals."""
-
-
-@app.command()
-def demo(folder: Folder = Path("demo")) -> None:
-    """The whole council on one laptop: two real studies, a refusal, an audit."""
-    from deploy.demo.run import run
-
-    run(folder.resolve())
 
 
 def main() -> None:

@@ -1,13 +1,16 @@
-"""The auditor's replay, and five tampered bundles that it must refuse."""
+"""Five tampered bundles that the auditor must refuse."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from consent_contracts.auditor import Verdict, audit
+from consent_contracts.auditor import audit
 from consent_contracts.auditor.content import bundle_info
-from consent_contracts.chain import Addresses
-from crypto import envelopes
+from consilium_errors import Hostile
+from coordinator.client import Kit
+from crypto import envelopes, keyfiles
+from deploy.demo.federation import REGULATOR
+from deploy.demo.session import Session, Study
 from protos import wire
 from protos.consilium.v1 import round_pb2 as pb
 
@@ -15,14 +18,15 @@ Q_BYTES = 32
 Tamper = Callable[[pb.Bundle, pb.Openings], None]
 
 
-def tampered(bundle: bytes, study: bytes, regulator: tuple[bytes, bytes], how: Tamper) -> bytes:
-    """The bundle with one thing altered, its envelope closed again as a forger with the key would."""
+def tampered(bundle: bytes, study: bytes, secret: bytes, how: Tamper) -> bytes:
+    """The bundle with one thing altered, its envelope closed again as a forger with the regulator's key would."""
     message = wire.parse(pb.Bundle, bundle)
-    secret, public = regulator
     plain = envelopes.open_sealed(secret, bundle_info(study), message.sealed_openings)
     openings = wire.parse(pb.Openings, plain)
     how(message, openings)
-    message.sealed_openings = envelopes.seal(public, bundle_info(study), wire.encode(openings))
+    message.sealed_openings = envelopes.seal(
+        envelopes.public_of(secret), bundle_info(study), wire.encode(openings)
+    )
     return wire.encode(message)
 
 
@@ -65,8 +69,27 @@ MUTATIONS: dict[str, Tamper] = {
 }
 
 
-def replay(
-    rpc_url: str, addresses: Addresses, study: bytes, bundle: bytes, regulator_secret: bytes
-) -> Verdict:
-    """All that the auditor is given: an RPC URL, the addresses, the bundle and the regulator's key."""
-    return audit(rpc_url, addresses, bundle=bundle, regulator_key=regulator_secret, study=study)
+def refuse_tampered(session: Session, study: Study) -> list[dict[str, str]]:
+    """Forge the study's bundle in each way that applies; the auditor must refuse every one.
+
+    Raises:
+        Hostile: ``demo.forgery_passed``.
+    """
+    federation, bundles = session.federation, session.folder / "bundles"
+    chain = Kit.load(federation.kit(REGULATOR)).config.chain
+    secret = keyfiles.load(federation.kit(REGULATOR) / "hpke.key")
+    genuine = (bundles / f"{study.name}.bundle").read_bytes()
+    refused: list[dict[str, str]] = []
+    for what, how in MUTATIONS.items():
+        if how is _order and len(study.seals) < 2:
+            continue
+        forged = tampered(genuine, study.id, secret, how)
+        (bundles / f"{study.name}-forged-{len(refused) + 1}.bundle").write_bytes(forged)
+        with session.screen.waiting(f"{what} altered"):
+            verdict = audit(chain.rpc, chain.addresses(), bundle=forged, regulator_key=secret, study=study.id)
+        if not verdict.failed:
+            raise Hostile("demo.forgery_passed", f"altering {what} was not noticed")
+        first = verdict.failed[0]
+        session.screen.line("tamper", f"{what} altered: {first.name}, {first.code}", "REFUSED")
+        refused.append({"altered": what, "check": first.name, "code": first.code})
+    return refused

@@ -60,19 +60,23 @@ def page(sections: Sequence[tuple[str, str]], screen: str) -> str:
     )
 
 
-def study(
-    title: str, content: Mapping[str, Any], checks: Sequence[tuple[str, str, str, str]]
-) -> tuple[str, str]:
+def study(title: str, content: Mapping[str, Any], checks: Sequence[Mapping[str, str]]) -> tuple[str, str]:
     """A study's section: every answer, then every check of the auditor."""
     test = next((f for f in content.values() if f["kind"] == "logrank"), None)
     note = f"log-rank, stratified by hospital: p = {test['p']:.3f}" if test else ""
     answers = "".join(finding(name, found, note) for name, found in content.items())
     rows = "".join(
-        f"<tr><td>{escape(n)}</td><td>{escape(s)}</td><td class='{escape(o)}'>{escape(o)}</td><td>{escape(d)}</td></tr>"
-        for n, s, o, d in checks
+        f"<tr><td>{escape(c['name'])}</td><td>{escape(c['subject'])}</td>"
+        f"<td class='{escape(c['outcome'])}'>{escape(c['outcome'])}</td><td>{escape(c['detail'])}</td></tr>"
+        for c in checks
     )
     audit = f"<details><summary>{len(checks)} checks by the auditor</summary><table>{rows}</table></details>"
     return title, answers + audit
+
+
+def commands(given: Sequence[str]) -> tuple[str, str]:
+    """What people typed, or could have."""
+    return "Commands", "<pre>" + escape("\n".join(given)) + "</pre>"
 
 
 def write(path: Path, sections: Sequence[tuple[str, str]], screen: str) -> Path:

@@ -35,10 +35,14 @@ class Screen:
         self._number += 1
         colour = "red" if verdict == "REFUSED" else "green"
         tail = f"[{colour}]{verdict}[/{colour}]" if verdict else ""
-        self.console.print(f"[dim]\\[{self._number:>2}][/dim] {what:<9} {text:<76} {tail}")
+        self.console.print(f"[dim]\\[{self._number:>2}][/dim] {what:<9} {text:<76} {tail}", soft_wrap=True)
 
     def note(self, text: str) -> None:
         self.console.print(f"     {text}", style="dim")
+
+    def command(self, text: str) -> None:
+        """Whole on its line, to be copied."""
+        self.console.print(f"     {text}", style="dim", markup=False, soft_wrap=True)
 
     def table(self, heads: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")

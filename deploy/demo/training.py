@@ -2,114 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 
-from analytics.study import StudySpec
 from analytics.study_analyses import LogisticEntry, NetworkEntry
 from analytics.table import Table
-from consilium_errors import Misuse
-from coordinator.round import LockCall
-from coordinator.sponsor import Result
-from deploy.council import Council, Seat
 from deploy.demo import truth
-from deploy.demo.data import FileData
-from deploy.demo.screen import Screen
+from deploy.demo.refusal import revoke_before_lock
+from deploy.demo.session import Session, Study
+from deploy.reviewing import own_scores
+from participants.approvals import Offered
 from participants.evaluation import score_locally
 
-
-def own_table(seat: Seat, spec: StudySpec) -> Table:
-    if not isinstance(seat.data, FileData):
-        raise Misuse("demo.data", "the demo's hospitals keep files")
-    return seat.data.own(spec)
+#: Of a standard error; the network has no reference but its accuracy.
+TOLERANCE = 1e-6
 
 
-def run(council: Council, spec: StudySpec, leaver: str, screen: Screen) -> tuple[bytes, Result]:
+def run(session: Session, name: str, file: Path, leaver: str) -> Study:
     """The whole study; ``leaver`` revokes between its upload and the lock of the first opening."""
-    with screen.waiting("registering the study, freezing cohorts, giving consent"):
-        study = council.register(spec)
-    screen.line("plan", f"{spec.id} registered, spec {spec.spec_hash.hex()[:4]}…{spec.spec_hash.hex()[-4:]}")
-    live = len(spec.sites)
-    screen.line("consent", f"{live}/{live} {spec.purpose.duo} {spec.purpose.disease}, non-commercial", "live")
-    _revoke_before_lock(council, spec, study, leaver, screen)
-    stayed = [name for name in spec.sites if name != leaver]
-    council.on_sealed = sealed_rounds(screen)
-    with screen.waiting("training"):
-        result = council.run(study, len(stayed))
-    council.on_sealed = None
-    screen.line("rounds", f"{len(result.seal_ids)} rounds over {len(stayed)} hospitals", "sealed")
-    _show(council, spec, study, result, stayed, leaver, screen)
-    return study, result
+    session.federation.line.delay()
+    study = session.submit(name, file)
+    session.consent(study, by_hand=leaver)
+    refusal = revoke_before_lock(session, study, leaver)
+    session.summary["refusal"] = asdict(refusal)
+    stayed = [site for site in study.spec.sites if site != leaver]
+    session.finish(study, len(stayed))
+    _show(session, study, stayed, leaver)
+    return study
 
 
-def _revoke_before_lock(council: Council, spec: StudySpec, study: bytes, leaver: str, screen: Screen) -> None:
-    seat = council.seats[leaver]
-
-    def revoke(call: LockCall) -> None:
-        council.before_lock = None
-        council.revoke(seat, spec, study)
-        council.on_refusal = refused
-        screen.line("revoke", f"{leaver} withdraws its consent after its upload, before the lock")
-
-    def refused(code: str) -> None:
-        council.on_refusal = None
-        attested = council.coordinator.chain.snapshot().head(study).attested
-        screen.line("lock", f"the chain refuses the set with {leaver}: {code}", "REFUSED")
-        screen.note(f"nothing opened, nothing charged, {attested} seals; the other three go on without it")
-
-    council.before_lock = revoke
+def _show(session: Session, study: Study, stayed: Sequence[str], leaver: str) -> None:
+    screen, spec = session.screen, study.spec
+    models = [e for e in spec.analysis if isinstance(e, LogisticEntry | NetworkEntry)]
+    with screen.waiting("each hospital scores the models on its own rows"):
+        offered = Offered(study.id, spec, "taking part")
+        own = {name: own_scores(session.home(name), offered) for name in stayed}
+    for entry in models:
+        screen.line(entry.id, f"{entry.kind}, each hospital on its own rows, at home", "sealed")
+        rows = [
+            (name, its[entry.id]["n"], its[entry.id]["events"], *_quality(its[entry.id]))
+            for name, its in own.items()
+        ]
+        screen.table(("hospital", "n", "events", "accuracy", "AUC"), rows)
+        _compare(session, study, entry, stayed, leaver)
 
 
-def sealed_rounds(screen: Screen) -> Callable[[int, str], None]:
-    """One line for each analysis, counting its rounds."""
-
-    def show(number: int, analysis: str) -> None:
-        screen.progress(f"round {number} sealed ({analysis})")
-
-    return show
-
-
-def _show(
-    council: Council,
-    spec: StudySpec,
-    study: bytes,
-    result: Result,
-    stayed: Sequence[str],
-    leaver: str,
-    screen: Screen,
-) -> None:
-    tables = {name: own_table(council.seats[name], spec) for name in spec.sites}
-    for entry in spec.analysis:
-        if isinstance(entry, LogisticEntry | NetworkEntry):
-            rows = []
-            for name in stayed:
-                store = council.seats[name].hospital.store
-                mine = score_locally(store, study, spec, entry.id, tables[name])
-                rows.append(
-                    (name, mine["n"], mine["events"], f"{mine['accuracy']:.3f}", f"{mine['auc']:.4f}")
-                )
-            screen.line(entry.id, f"{entry.kind}, each hospital on its own rows, at home", "sealed")
-            screen.table(("hospital", "n", "events", "accuracy", "AUC"), rows)
-            _compare(council, spec, study, entry, tables, stayed, leaver, screen)
+def _quality(score: truth.Quality) -> tuple[str, str]:
+    return f"{score['accuracy']:.3f}", f"{score['auc']:.4f}"
 
 
 def _compare(
-    council: Council,
-    spec: StudySpec,
-    study: bytes,
-    entry: LogisticEntry | NetworkEntry,
-    tables: dict[str, Table],
-    stayed: Sequence[str],
-    leaver: str,
-    screen: Screen,
+    session: Session, study: Study, entry: LogisticEntry | NetworkEntry, stayed: Sequence[str], leaver: str
 ) -> None:
     """The demo made the hospitals, so it alone may also look at the rows together."""
-    store = council.seats[stayed[0]].hospital.store
-    unseen = score_locally(store, study, spec, entry.id, tables[leaver])
-    rows = [("federated, 3 hospitals", f"{unseen['accuracy']:.3f}", f"{unseen['auc']:.4f}")]
-    fits = [("pooled in the clear", stayed), *((f"{name} alone", [name]) for name in stayed)]
-    for label, names in fits:
-        model = truth.fit(spec, entry, [tables[n] for n in names], label)
-        accuracy, auc = truth.quality(model, spec, tables[leaver], entry.terms, entry.outcome)
-        rows.append((label, f"{accuracy:.3f}", f"{auc:.4f}"))
-    screen.note(f"the same model on {leaver}'s {tables[leaver].n} rows, which none of them has seen:")
+    screen, spec = session.screen, study.spec
+    tables: dict[str, Table] = {n: session.home(n).datasets.own(spec) for n in (*stayed, leaver)}
+    unseen = tables[leaver]
+    with screen.waiting(f"fitting {entry.id} in the clear"):
+        pooled = truth.fit(entry, [tables[n] for n in stayed])
+        alone = {name: truth.fit(entry, [tables[name]]) for name in stayed}
+    ours = score_locally(session.store(stayed[0]), study.id, spec, entry.id, unseen)
+    clear = {"pooled in the clear": pooled, **{f"{name} alone": model for name, model in alone.items()}}
+    rows = [(f"federated, {len(stayed)} hospitals", *_quality(ours))]
+    rows += [(n, *_quality(truth.quality(m, unseen, entry.terms, entry.outcome))) for n, m in clear.items()]
+    screen.note(f"the same model on {leaver}'s {unseen.n} rows, which none of them has seen:")
     screen.table(("model", "accuracy", "AUC"), rows)
+    if isinstance(entry, LogisticEntry):
+        worst = truth.coefficients(study.content[entry.id], pooled)
+        session.agrees(study, f"pooled scikit-learn, coefficients within {worst:.0e} SE", worst, TOLERANCE)

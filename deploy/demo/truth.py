@@ -8,23 +8,26 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.study import StudySpec
 from analytics.study_analyses import LogisticEntry, NetworkEntry
 from analytics.table import Table
 
 Floats = NDArray[np.float64]
 
 
+class Quality(TypedDict):
+    accuracy: float
+    auc: float
+
+
 @dataclass(frozen=True)
 class Model:
-    """A fitted comparison: logits of rows."""
+    """A fitted comparison: logits of rows. ``slope`` is of columns in units of their standard deviation."""
 
-    name: str
     slope: Floats
     intercept: float
     network: Any
@@ -38,33 +41,31 @@ class Model:
         return np.asarray(self.network(Z))
 
 
-def design(spec: StudySpec, table: Table, terms: Sequence[str]) -> Floats:
+def design(table: Table, terms: Sequence[str]) -> Floats:
     return np.column_stack([table.number(term) for term in terms])
 
 
-def logistic(spec: StudySpec, entry: LogisticEntry, tables: Sequence[Table], name: str) -> Model:
+def logistic(entry: LogisticEntry, tables: Sequence[Table]) -> Model:
     """Ridge logistic regression by scikit-learn on the rows of ``tables`` together."""
     from sklearn.linear_model import LogisticRegression
 
-    X = np.vstack([design(spec, t, entry.terms) for t in tables])
+    X = np.vstack([design(t, entry.terms) for t in tables])
     y = np.concatenate([t.code(entry.outcome) for t in tables])
     mean, sd = X.mean(axis=0), X.std(axis=0, ddof=1)
-    fit = LogisticRegression(C=1 / float(entry.ridge), tol=1e-12, max_iter=10_000)
+    fit = LogisticRegression(C=1 / float(entry.ridge), solver="newton-cholesky", tol=1e-12)
     fit.fit((X - mean) / sd, y)
-    return Model(name, fit.coef_[0], float(fit.intercept_[0]), None, mean, sd)
+    return Model(fit.coef_[0], float(fit.intercept_[0]), None, mean, sd)
 
 
-def fit(spec: StudySpec, entry: LogisticEntry | NetworkEntry, tables: Sequence[Table], name: str) -> Model:
-    if isinstance(entry, LogisticEntry):
-        return logistic(spec, entry, tables, name)
-    return network(spec, entry, tables, name)
+def fit(entry: LogisticEntry | NetworkEntry, tables: Sequence[Table]) -> Model:
+    return logistic(entry, tables) if isinstance(entry, LogisticEntry) else network(entry, tables)
 
 
-def network(spec: StudySpec, entry: NetworkEntry, tables: Sequence[Table], name: str) -> Model:
+def network(entry: NetworkEntry, tables: Sequence[Table]) -> Model:
     """The same network by plain torch SGD on the rows of ``tables`` together, as many epochs in all."""
     import torch
 
-    X = np.vstack([design(spec, t, entry.terms) for t in tables])
+    X = np.vstack([design(t, entry.terms) for t in tables])
     y = np.concatenate([t.code(entry.outcome) for t in tables]).astype(np.float32)
     mean, sd = X.mean(axis=0), X.std(axis=0, ddof=1)
     torch.manual_seed(0)
@@ -88,17 +89,22 @@ def network(spec: StudySpec, entry: NetworkEntry, tables: Sequence[Table], name:
         with torch.no_grad():
             return np.asarray(net(torch.tensor(rows, dtype=torch.float32))[:, 0].numpy(), dtype=float)
 
-    return Model(name, np.zeros(0), 0.0, logits, mean, sd)
+    return Model(np.zeros(0), 0.0, logits, mean, sd)
 
 
-def quality(
-    model: Model, spec: StudySpec, table: Table, terms: Sequence[str], outcome: str
-) -> tuple[float, float]:
-    """``(accuracy, AUC)`` by scikit-learn."""
+def quality(model: Model, table: Table, terms: Sequence[str], outcome: str) -> Quality:
+    """By scikit-learn."""
     from sklearn.metrics import accuracy_score, roc_auc_score
 
-    y, logit = table.code(outcome), model.logits(design(spec, table, terms))
-    return float(accuracy_score(y, logit > 0)), float(roc_auc_score(y, logit))
+    y, logit = table.code(outcome), model.logits(design(table, terms))
+    return {"accuracy": float(accuracy_score(y, logit > 0)), "auc": float(roc_auc_score(y, logit))}
+
+
+def coefficients(result: Mapping[str, Any], model: Model) -> float:
+    """Largest difference of a released logistic regression from ``model``, in released standard errors."""
+    theirs = [model.intercept, *map(float, model.slope)]
+    pairs = zip(result["terms"], theirs, strict=True)
+    return max(abs(float(ours["estimate"]) - its) / float(ours["se"]) for ours, its in pairs)
 
 
 # survival ----------------------------------------------------------------------------------------------
