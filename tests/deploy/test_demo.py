@@ -244,18 +244,18 @@ def test_the_line_delays_a_lock_and_nothing_else(chain_url: str) -> None:
     lock = abi.contract(abi.LEDGER).functions["lock"].selector
     with Line(chain_url, ledger) as line:
         line.delay()
-        sender = Sender(line.url, dev_key(9), MemoryStore(), timeout=0.6)
+        kept = MemoryStore()
+        sender = Sender(Rpc(line.url, timeout=0.5), dev_key(9), kept, timeout=0.6)
         sender.send("plain", ledger, b"\1\2\3\4")  # goes through at once
         assert not line.held.is_set()
         with pytest.raises(Error) as caught:
-            sender.rpc._timeout = 0.5
             sender.send("lock", ledger, lock + bytes(32))
         assert caught.value.code in ("chain.not_mined", "rpc.unreachable")
         assert line.held.is_set()
         name = "0x" + line.transaction.hex()
         assert Rpc(chain_url).call("eth_getTransactionReceipt", name) is None
         line.let_go()
-        Sender(line.url, dev_key(9), sender._store).send("lock", ledger, lock + bytes(32))
+        Sender(line.url, dev_key(9), kept).send("lock", ledger, lock + bytes(32))
         assert Rpc(chain_url).call("eth_getTransactionReceipt", name) is not None
 
 
