@@ -25,6 +25,7 @@ from deploy.mailboxes import node_keys
 from deploy.provision import Consortium, provision, renew, revoke
 from deploy.provision.authority import Authority
 from deploy.provision.onchain import has_role
+from deploy.reviewing import regulator_key
 from tests.deploy.trial import FIRST_HOSPITAL, SITES, address, consortium
 
 NAMES = ("hub", "sponsor", "regulator", *SITES)
@@ -65,6 +66,15 @@ def test_each_has_the_keys_of_its_role_and_no_other(kits: Path) -> None:
     envelopes.public_of(keyfiles.load(kits / "sponsor" / "hpke.key"))
     private = [p.read_bytes() for p in kits.rglob("*.key") if p.parent.name != "authority"]
     assert len(set(private)) == len(private), "two kits share a key"
+
+
+def test_hospitals_know_to_whom_they_may_seal_sums(kits: Path) -> None:
+    public = envelopes.public_of(keyfiles.load(kits / "regulator" / "hpke.key"))
+    for site in SITES:
+        assert regulator_key(HospitalKit.load(kits / site)) == public
+    with pytest.raises(Misuse) as caught:
+        regulator_key(HospitalKit.load(kits / "h01"), kits / "nothing.pub")
+    assert caught.value.code == "kit.regulator"
 
 
 @pytest.mark.parametrize("name", NAMES)
