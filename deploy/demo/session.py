@@ -191,7 +191,8 @@ class Session:
     # the auditor ----------------------------------------------------------------------------------------
 
     def audit(self, study: Study, witness: str) -> None:
-        """A hospital hands out its bundle; the auditor verifies it against the chain by command.
+        """The auditor fetches what the coordinator shows, a hospital hands out the whole bundle with its sums, and
+        the auditor verifies that against the chain; each by command.
 
         Raises:
             Unavailable: ``demo.command`` if the auditor found anything.
@@ -200,6 +201,8 @@ class Session:
         bundle, found = bundles / f"{study.name}.bundle", self.folder / "results" / f"{study.name}-audit.json"
         key = kits(REGULATOR) / "hpke.key"
         with self.screen.waiting(f"auditing {study.name}"):
+            public = bundles / f"{study.name}-public.bundle"
+            self.people.run("audit", "fetch", study.spec.id, public, "--kit", kits(REGULATOR))
             self.people.run("participant", "bundle", study.spec.id, bundle, "--kit", kits(witness))
             self.people.run(
                 "audit", "verify", "--kit", kits(REGULATOR), "--bundle", bundle, "--key", key, "--json", found
