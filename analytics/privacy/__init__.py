@@ -9,6 +9,7 @@ answers, `words` says it to people. Sampling is `crypto.privacy`.
 """
 
 from analytics.privacy.plan import (
+    NOTHING,
     Noise,
     Plan,
     Price,
@@ -21,4 +22,16 @@ from analytics.privacy.plan import (
     terms_of,
 )
 
-__all__ = ["Noise", "Plan", "Price", "Query", "cap", "epsilon_at", "label", "noise_of", "plan_of", "terms_of"]
+__all__ = [
+    "NOTHING",
+    "Noise",
+    "Plan",
+    "Price",
+    "Query",
+    "cap",
+    "epsilon_at",
+    "label",
+    "noise_of",
+    "plan_of",
+    "terms_of",
+]

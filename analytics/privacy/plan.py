@@ -51,10 +51,19 @@ class Private(Protocol):
 
 @dataclass(frozen=True)
 class Price:
-    """zCDP in 1e-9 and delta in 1e-18, as they are booked on the chain."""
+    """zCDP in 1e-9 and delta in 1e-18, as they are booked on the chain; both add up."""
 
     rho: int
     delta: int
+
+    def __add__(self, other: Price) -> Price:
+        return Price(self.rho + other.rho, self.delta + other.delta)
+
+    def within(self, cap: Price) -> bool:
+        return self.rho <= cap.rho and self.delta <= cap.delta
+
+
+NOTHING = Price(0, 0)
 
 
 @dataclass(frozen=True)
