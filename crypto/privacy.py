@@ -43,11 +43,14 @@ def discrete_gaussian(sigma: int, size: int) -> NDArray[np.int64]:
 
 @lru_cache(maxsize=32)
 def _measurement(sigma: int) -> Callable[[list[int]], list[int]]:
-    import opendp.prelude as dp
+    # Not from opendp.prelude, which imports all of scikit-learn.
+    from opendp.domains import atom_domain, vector_domain
+    from opendp.measurements import make_gaussian
+    from opendp.metrics import l2_distance
+    from opendp.mod import enable_features
 
-    dp.enable_features("contrib")
-    domain = dp.vector_domain(dp.atom_domain(T="i64"))
-    made: Callable[[list[int]], list[int]] = dp.m.make_gaussian(
-        domain, dp.l2_distance(T="f64"), scale=float(sigma)
+    enable_features("contrib")
+    made: Callable[[list[int]], list[int]] = make_gaussian(
+        vector_domain(atom_domain(T="i64")), l2_distance(T="f64"), scale=float(sigma)
     )
     return made
