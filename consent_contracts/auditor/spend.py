@@ -42,7 +42,8 @@ def check_spend(arithmetic: Arithmetic, study: Study, history: History | None, f
             [least] * len(prices),
         )
     charged, spent = _spent(history, prices)
-    says = f"{charged} openings: epsilon {epsilon_at(spent, plan.delta)} at delta {plan.delta:f}"
+    openings = f"{charged} opening" + ("s" if charged != 1 else "")
+    says = f"{openings}: epsilon {epsilon_at(spent, plan.delta)} at delta {plan.delta:f}"
     with findings.checking("privacy", "promise", says):
         if not spent.within(plan.total):
             raise Hostile("audit.overspent", f"{says}, promised was epsilon {plan.epsilon:f}")

@@ -18,7 +18,8 @@ from participants.review import SPENDING
 from participants.store import open_store
 from tests.conftest import tiny_table
 from tests.private import private_spec
-from tests.system.kill_points import hospital_round, unknown
+from tests.system.faults import after
+from tests.system.kill_points import both, unknown
 from tests.system.role import hospital_home, hospital_url
 from tests.system.world import Study, World
 
@@ -27,7 +28,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.chain]
 
 def test_noise_is_drawn_once_for_a_release_whoever_dies(world: World) -> None:
     spec = private_spec("private-kill")
-    faults = {"a": hospital_round(1, "before"), "b": hospital_round(1, "after")}
+    drawn, spent = "commit 1/input-1", "commit 1/unlocked-*"
+    faults = {"a": both(drawn, spent), "b": [after("commit 1/*/upload")]}
     study = Study(world, world.folder / "private-kill", spec, faults=faults)
     study.run()
     assert {role: found for role in study.roles if (found := unknown(role, study.trace(role)))} == {}
