@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from consilium_errors import Misuse
 
-_BLOCK: Final = 1 << 14
+BLOCK: Final = 1 << 14
+"""Values that one call of OpenDP draws."""
 _MOST_SIGMA: Final = 2**50
 
 
@@ -33,7 +34,7 @@ def discrete_gaussian(sigma: int, size: int) -> NDArray[np.int64]:
     if size < 1:
         raise Misuse("privacy.size", "no noise was asked for")
     draw = _measurement(sigma)
-    blocks = [min(_BLOCK, size - start) for start in range(0, size, _BLOCK)]
+    blocks = [min(BLOCK, size - start) for start in range(0, size, BLOCK)]
     if len(blocks) == 1:
         return np.array(draw([0] * size), dtype=np.int64)
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
