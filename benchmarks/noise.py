@@ -1,6 +1,6 @@
 """What differential privacy costs in time: drawing noise, solving a study for it, simulating the loss.
 
-    python -m benchmarks.noise [--json]
+python -m benchmarks.noise [--json]
 """
 
 from __future__ import annotations
