@@ -149,6 +149,8 @@ def _header(plan: Round, hospital: Hospital, commitment: bytes, length: int, fie
         uses=[wire.use_to(u) for u in plan.uses if u.dataset == hospital.dataset],
         commitment=commitment,
         g_hash=hashlib.sha256(hospital.org).digest(),
+        mask_hash=h("mask"),
+        shares_root=h("shares"),
         fields=fields,
         length=length,
     )
