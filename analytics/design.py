@@ -68,6 +68,10 @@ def _measured(spec: StudySpec, state: StudyState, standardise: str | None) -> di
     entry = next((e for e in spec.analysis if e.id == standardise), None)
     if not isinstance(entry, MomentsEntry) or f"{standardise}.n" not in state:
         raise Misuse("design.standardise", f"{standardise} is not a finished moments analysis")
+    if spec.release.mode == "dp":
+        from analytics.private_moments import PrivateMoments
+
+        return PrivateMoments(spec, entry).moments(state)
     return Moments(spec, entry).moments(state)
 
 

@@ -22,6 +22,8 @@ from consilium_errors import Misuse, Refused
 
 def build(spec: StudySpec, entry: AnalysisEntry) -> Analysis:
     """The analysis of one entry; its module is imported only when it is asked for."""
+    if spec.release.mode == "dp":
+        return _private(spec, entry)
     match entry:
         case MomentsEntry():
             from analytics.moments import Moments
@@ -43,6 +45,22 @@ def build(spec: StudySpec, entry: AnalysisEntry) -> Analysis:
             from analytics.logrank import LogRank
 
             return LogRank(spec, entry)
+
+
+def _private(spec: StudySpec, entry: AnalysisEntry) -> Analysis:
+    match entry:
+        case MomentsEntry():
+            from analytics.private_moments import PrivateMoments
+
+            return PrivateMoments(spec, entry)
+        case NetworkEntry():
+            from analytics.private_network import PrivateNetwork
+
+            return PrivateNetwork(spec, entry)
+        case _:
+            raise Misuse(
+                "privacy.kind", f"{entry.id}: no noise is offered for {entry.kind}", "see the study's check"
+            )
 
 
 def genesis(spec: StudySpec) -> StudyState:

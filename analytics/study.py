@@ -44,7 +44,7 @@ class Purpose(Model):
 
 
 class Release(Model):
-    """How results leave: ``exact`` is booked as exact, never as epsilon 0; small cells are merged."""
+    """How results leave: ``exact`` is booked as exact, never as epsilon 0; ``dp`` as `Privacy` promises."""
 
     mode: Literal["exact", "dp"]
     recipient: Identifier
@@ -52,12 +52,17 @@ class Release(Model):
 
 
 class Privacy(Model):
-    """Differential privacy of a study in mode ``dp``."""
+    """What a study in mode ``dp`` promises every patient, for all its results together.
+
+    ``clip`` is the L2 norm to which a patient's gradient is clipped; the declared ranges bound moments. ``shares``
+    divides the budget between the analyses, which have one part each by default. See `analytics.privacy`.
+    """
 
     epsilon: Positive
     delta: Positive
     clip: Positive
     unit: Literal["patient"] = "patient"
+    shares: Annotated[dict[Name, Positive], Field(default_factory=dict)]
 
 
 def _share(value: Exact) -> Exact:
@@ -106,7 +111,7 @@ class StudySpec(Model):
         """Read a study from a file (``Path``) or from TOML text (``str``).
 
         Raises:
-            Misuse: ``study.invalid`` naming every faulty field; ``study.dp_not_offered``.
+            Misuse: ``study.invalid`` naming every faulty field.
         """
         try:
             text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
@@ -118,17 +123,10 @@ class StudySpec(Model):
         except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise Misuse("study.invalid", f"not TOML: {error}", _REMEDY) from error
         try:
-            spec = cls.model_validate_json(json.dumps(document, default=str))
+            return cls.model_validate_json(json.dumps(document, default=str))
         except ValidationError as error:
             lines = [f"{path}: {text}" for path, text in findings(error)]
             raise Misuse("study.invalid", "\n".join(lines), _REMEDY) from error
-        if spec.release.mode == "dp":
-            raise Misuse(
-                "study.dp_not_offered",
-                "release.mode: dp is not offered by this version",
-                'set release.mode = "exact"; exact releases are capped and booked as exact',
-            )
-        return spec
 
     def canonical(self) -> bytes:
         """RFC 8785 JSON with every default written out and decimals as strings."""
@@ -145,7 +143,7 @@ class StudySpec(Model):
             if len(data) > _MAX_BYTES:
                 raise ValueError("too long")
             spec = cls.model_validate_json(data)
-            same = spec.release.mode == "exact" and spec.canonical() == data
+            same = spec.canonical() == data
         except (ValueError, TypeError, RecursionError, rfc8785.CanonicalizationError):
             raise Hostile("study.malformed", "these bytes are not a study") from None
         if not same:

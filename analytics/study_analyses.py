@@ -58,7 +58,9 @@ class NetworkEntry(Model):
     """A small multilayer perceptron for an event, trained by federated averaging.
 
     ``clip`` bounds the L2 norm of a hospital's update, ``clip_each`` every coordinate, ``weight_cap`` the
-    number of patients above which a hospital weighs no more.
+    number of patients above which a hospital weighs no more. In mode ``dp`` a round is one step of gradient
+    descent over all rows: ``epochs`` must be 1, ``batch`` and ``weight_cap`` are not used, and the clips bound
+    the common step.
     """
 
     id: Name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from analytics.study_analyses import (
@@ -31,7 +32,7 @@ class DisagreementError(ValueError):
 
 def disagreements(spec: StudySpec) -> list[Finding]:
     """All of them, in the order of the file."""
-    found = [*_people(spec), *_cohort(spec)]
+    found = [*_people(spec), *_privacy(spec), *_cohort(spec)]
     seen: dict[str, Any] = {}
     for index, entry in enumerate(spec.analysis):
         path = f"analysis[{index}]"
@@ -48,6 +49,45 @@ def _people(spec: StudySpec) -> Iterator[Finding]:
         yield "min_sites", f"is {spec.min_sites}, but only {len(spec.sites)} sites take part"
     if spec.min_sites - spec.collusion < 2:
         yield "collusion", "min_sites less collusion must be at least 2, or a sum hides nobody"
+
+
+_MOST_EPSILON, _MOST_DELTA = 30, Decimal("0.001")
+_PRIVATE = ("moments", "network")
+
+
+def _privacy(spec: StudySpec) -> Iterator[Finding]:
+    privacy = spec.privacy
+    if spec.release.mode != "dp":
+        if privacy is not None:
+            yield "privacy", 'belongs to release.mode = "dp"; an exact release promises no epsilon'
+        return
+    if privacy is None:
+        yield "privacy", 'is missing; release.mode = "dp" needs epsilon, delta and clip'
+        return
+    if privacy.epsilon > _MOST_EPSILON:
+        yield (
+            "privacy.epsilon",
+            f"is above {_MOST_EPSILON}, which promises nothing; mean exact, or ask for less",
+        )
+    if privacy.delta > _MOST_DELTA:
+        yield "privacy.delta", f"is above {_MOST_DELTA}; take less than one in the number of patients"
+    if spec.sum == "clear":
+        yield (
+            "sum",
+            'a clear sum shows every hospital\'s input with its own small share of the noise; set sum = "fhe"',
+        )
+    names = {entry.id for entry in spec.analysis}
+    for name in privacy.shares.keys() - names:
+        yield f"privacy.shares.{name}", "is no analysis of this study"
+    for index, entry in enumerate(spec.analysis):
+        if entry.kind not in _PRIVATE:
+            yield (
+                f"analysis[{index}].kind",
+                f"{entry.kind} is not offered with noise; ask for {' or '.join(_PRIVATE)}, or set release.mode = "
+                '"exact"',
+            )
+        elif isinstance(entry, NetworkEntry) and entry.epochs != 1:
+            yield f"analysis[{index}].epochs", "under dp a round is one step over all rows; set epochs = 1"
 
 
 def _cohort(spec: StudySpec) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from analytics.privacy import terms_of
 from analytics.study import StudySpec
 from consent_contracts.chain import study_id
 from consent_contracts.claims import claims
@@ -36,6 +37,9 @@ def register(
     Args:
         roster: organisations of ``spec.sites``, ascending.
         key: the sponsor's HPKE public key, to which alone the result may be released.
+
+    Raises:
+        Misuse: ``privacy.*`` when the promise cannot be kept.
     """
     purpose = spec.purpose
     purposes, satisfies, scope = claims(
@@ -54,7 +58,10 @@ def register(
             window=spec.window_s,
             sponsor_key=key_hash(key),
             roster=roster,
-            analyses=tuple(AnalysisTerms(digests.analysis_id(entry.id)) for entry in spec.analysis),
+            analyses=tuple(
+                AnalysisTerms(digests.analysis_id(entry.id), *terms_of(spec, entry.id))
+                for entry in spec.analysis
+            ),
         )
     )
     return study_id(contracts.sender.address, spec.spec_hash)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from analytics.disclosure import Floor
+from analytics.privacy import NOTHING, Price, plan_of
 from analytics.study import StudySpec
 from analytics.table import Table
 from consent_contracts.chain import Addresses, Chain, dataset_id
@@ -254,13 +255,22 @@ class Council:
             terms_hash=spec.spec_hash,
             cohort_root=roots.cohort_root,
         )
-        seat.desk.budget(dataset, rho=0, delta=0, exact=20)
+        private = _private(spec)
+        seat.desk.budget(dataset, rho=private.rho, delta=private.delta, exact=20)
         return dataset
 
     def grant(self, seat: Seat, spec: StudySpec, study: bytes) -> None:
         purpose = spec.purpose
         values = {purpose.duo: purpose.disease} if purpose.disease else {}
-        terms = Terms((purpose.duo,), values, int(time.time()) + YEAR, exact_cap=20)
+        private = _private(spec)
+        terms = Terms(
+            (purpose.duo,),
+            values,
+            int(time.time()) + YEAR,
+            rho_cap=private.rho,
+            delta_cap=private.delta,
+            exact_cap=20,
+        )
         seat.desk.grant([seat.datasets[spec.id]], study, terms)
 
     def revoke(self, seat: Seat, spec: StudySpec, study: bytes) -> None:
@@ -319,3 +329,8 @@ class Council:
 
     def close(self) -> None:
         self._stack.close()
+
+
+def _private(spec: StudySpec) -> Price:
+    plan = plan_of(spec)
+    return NOTHING if plan is None else plan.total

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from analytics.privacy import epsilon_at
+from analytics.privacy.simulation import USUAL_ROWS, losses
 from analytics.scores import Score
 from consilium_errors import Error, Misuse
 from deploy.hospital import Home
@@ -43,6 +45,8 @@ def page_of(home: Home, approvals: Approvals, offered: Offered) -> str:
         objections.append(error.diagnostics().replace("\n", " "))
     names = {org: name for name, org in home.kit.config.sites.items()}
     on_chain = approvals.on_chain(offered.study)
+    ledger = approvals.ledger(offered.study)
+    simulated = min(spec.row_cap, profile.kept if profile is not None else USUAL_ROWS)
     asked = review_text.Asked(
         spec=spec,
         state=offered.state,
@@ -51,7 +55,10 @@ def page_of(home: Home, approvals: Approvals, offered: Offered) -> str:
         config=config,
         profile=profile,
         objections=objections,
-        opened=approvals.ledger(offered.study).opened_this_year,
+        opened=ledger.opened_this_year,
+        spent=ledger.spent,
+        losses=losses(spec, simulated) if spec.release.mode == "dp" and simulated else (),
+        simulated=simulated,
     )
     return review_text.page(asked)
 
@@ -100,11 +107,18 @@ def booked(home: Home, approvals: Approvals) -> str:
     """Exact releases by study and in the year, against each dataset's cap."""
     names = {o.study: o.spec.id for o in approvals.offered()}
     lines = [f"{names.get(s, s.hex()[:10])}: {n} exact releases" for s, n in approvals.booked().items()]
-    used = approvals.ledger(bytes(32)).opened_this_year
+    ledger = approvals.ledger(bytes(32))
+    used = ledger.opened_this_year
     lines.append(f"in the last 365 days: {used}")
     lines += [
         f"{d.name}: {max(0, d.config.budget.exact_releases_per_year - used)} of "
         f"{d.config.budget.exact_releases_per_year} left"
         for d in home.datasets.listed
     ]
+    if ledger.spent.rho:
+        lines += [
+            f"{d.name}: epsilon {epsilon_at(ledger.spent, d.config.budget.delta)} of "
+            f"{d.config.budget.epsilon:f} at delta {d.config.budget.delta:f} spent over all studies"
+            for d in home.datasets.listed
+        ]
     return "\n".join(lines)

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from analytics import layout as layouts
 from analytics import registry
+from analytics.analysis import Analysis
 from analytics.layout import Layout
+from analytics.privacy import noise_of
 from analytics.state import StudyState
 from analytics.study import StudySpec
 from analytics.table import Table
 from consilium_errors import Refused
+from crypto.privacy import discrete_gaussian
 from participants.round.words import Contribution, Fields, Moved
+
+Draw = Callable[[int, int], NDArray[np.int64]]
+"""(standard deviation, how many) → independent noise."""
 
 
 class SpecAnalyst:
@@ -19,11 +29,13 @@ class SpecAnalyst:
 
     Args:
         table: reads the frozen cohort; called only when a contribution is due.
+        draw: this hospital's share of the noise in a study of mode ``dp``.
     """
 
-    def __init__(self, spec: StudySpec, table: Callable[[], Table]) -> None:
+    def __init__(self, spec: StudySpec, table: Callable[[], Table], draw: Draw = discrete_gaussian) -> None:
         self._spec = spec
         self._table = table
+        self._draw = draw
         self._last: tuple[bytes, StudyState] | None = None
 
     def genesis(self) -> bytes:
@@ -43,8 +55,31 @@ class SpecAnalyst:
         analysis = registry.current(self._spec, parsed)
         if analysis is None:
             raise Refused("study.over", "the study is finished")
-        statistic = analysis.local(self._table(), parsed)
+        if self._spec.release.mode == "dp":
+            statistic = self._noisy(analysis, layout, parsed)
+        else:
+            statistic = analysis.local(self._table(), parsed)
         return Contribution(layout.encode(statistic, bits), layout.fields)
+
+    def _noisy(self, analysis: Analysis, layout: Layout, state: StudyState) -> Mapping[str, ArrayLike]:
+        """The statistic with fresh noise on every integer, drawn while the hospital computes.
+
+        The caller records it before anything of it leaves, and never asks twice for one release.
+        """
+        noise = noise_of(self._spec, analysis.name)
+        with ThreadPoolExecutor(1) as pool:
+            drawing = pool.submit(self._draw, noise.sigma, noise.dimension)
+            exact = analysis.local(self._table(), state)
+            drawn = drawing.result()
+        out: dict[str, ArrayLike] = {}
+        at = 0
+        for block in layout.blocks:
+            share = drawn[at : at + block.size].reshape(block.shape)
+            at += block.size
+            out[block.name] = np.asarray(exact[block.name]) + share
+        if at != len(drawn):
+            raise AssertionError("the noise has not the layout's length")
+        return out
 
     def move(self, state: bytes, total: Fields, parties: int) -> Moved:
         parsed = self._parsed(state)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from analytics.privacy import cap, plan_of
 from analytics.study import StudySpec
 from consent_contracts.chain import Chain, StudyView
 from consent_contracts.claims import NON_COMMERCIAL
@@ -168,7 +169,8 @@ class Approvals:
         return its
 
     def _register(self, study: bytes, dataset: Dataset, its: bytes, desk: ConsentDesk) -> None:
-        """The dataset by its roots, and what all studies together may open of it in the year to come."""
+        """The dataset by its roots, and what all studies together may open of it: exactly in the year to come,
+        with noise for good."""
         snapshot, policy = self._chain.snapshot(), dataset.config
         known = snapshot.gate(study, [its])[0].steward == desk.org
         if not known:
@@ -188,7 +190,8 @@ class Approvals:
                     raise
         spent = snapshot.exact_spent(its) if known else 0
         left = policy.budget.exact_releases_per_year - self._opened_this_year()
-        desk.budget(its, rho=0, delta=0, exact=spent + max(0, left))
+        private = cap(policy.budget.epsilon, policy.budget.delta)
+        desk.budget(its, rho=private.rho, delta=private.delta, exact=spent + max(0, left))
 
     def _opened_this_year(self) -> int:
         return self.ledger(bytes(32)).opened_this_year
@@ -201,7 +204,13 @@ class Approvals:
         codes = (purpose.duo,) if commercial else (purpose.duo, NON_COMMERCIAL)
         values = {purpose.duo: purpose.disease} if purpose.disease else {}
         expiry = int(self._clock()) + days * DAY_S
-        desk.grant([its], study, Terms(codes, values, expiry, exact_cap=len(spec.analysis)))
+        plan = plan_of(spec)
+        if plan is None:
+            terms = Terms(codes, values, expiry, exact_cap=len(spec.analysis))
+        else:
+            # Never more than was promised, whatever is opened again.
+            terms = Terms(codes, values, expiry, rho_cap=plan.total.rho, delta_cap=plan.total.delta)
+        desk.grant([its], study, terms)
 
     # no -------------------------------------------------------------------------------------------------
 

@@ -165,7 +165,8 @@ class Disclosure(_Model):
 
 
 class Budget(_Model):
-    """Caps over a year and all studies: analyses opened without noise, and differential privacy."""
+    """Caps over all studies: analyses opened without noise in a year, and (epsilon, delta) for good, because
+    what was shown of a patient stays shown."""
 
     exact_releases_per_year: Annotated[int, Field(ge=0)] = 20
     epsilon: Amount = Decimal(8)

@@ -23,7 +23,7 @@ from consilium_records import RecordStore
 from crypto.identity import AgentKey
 from participants import bundles, views
 from participants.analyst import SpecAnalyst
-from participants.offers import check_offer
+from participants.offers import check_offer, check_price
 from participants.ports import ports_for
 from participants.review import Rules, ledger, only_encrypted
 from participants.round import HospitalRound, Ports, Site, Step, StudyFacts, View
@@ -135,6 +135,10 @@ class Hospital:
         return known.spec
 
     def _check_rules(self, study: bytes, known: _Study, view: View, rows: int) -> None:
+        held = self.store.get(study.hex(), f"state-{view.head.attested}")
+        if known.spec.release.mode == "dp" and held is not None:
+            name = known.analyst.current(pb.StateHandover.FromString(held).state)
+            check_price(known.spec, name, view.analysis)
         self._rules(known.spec, view, ledger(self.store, study, rows, view.now))
 
     def _unread(self) -> Table:
@@ -281,8 +285,10 @@ class Hospital:
         offer = wire.parse(pb.StudyOffer, mail.body)
         spec = StudySpec.from_canonical(offer.spec)
         with _own_node():
-            on_chain = self.chain.snapshot().study(offer.study)
-        check_offer(offer, spec, on_chain, self.identity.org)
+            snapshot = self.chain.snapshot()
+            on_chain = snapshot.study(offer.study)
+            prices = {a: snapshot.analysis(offer.study, a) for a in on_chain.analyses}
+        check_offer(offer, spec, on_chain, self.identity.org, prices.__getitem__)
         self.store.commit([(STUDIES, f"offer-{offer.study.hex()}", mail.body)])
 
     # what goes out ------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NoReturn
 
+from analytics.privacy import NOTHING, Price, cap, epsilon_at, plan_of
 from analytics.study import StudySpec
 from consilium_errors import Refused
 from participants.config import HospitalConfig
@@ -27,6 +28,9 @@ class Facts:
         exact_left: exact releases that consent and dataset still allow on the chain.
         exact_this_year: exact releases of this hospital in the last 365 days, over all studies.
         opened: exact analyses of this study that this hospital has already paid for.
+        privacy_left: what consent and dataset still allow on the chain; None before consent.
+        spent_here: privacy of its patients that this hospital has spent in this study.
+        spent: the same over all studies, ever.
     """
 
     spec_hash: bytes
@@ -37,6 +41,9 @@ class Facts:
     exact_left: int
     exact_this_year: int
     opened: int = 0
+    privacy_left: Price | None = None
+    spent_here: Price = NOTHING
+    spent: Price = NOTHING
 
 
 def decide(config: HospitalConfig, spec: StudySpec, facts: Facts) -> None:
@@ -47,13 +54,17 @@ def decide(config: HospitalConfig, spec: StudySpec, facts: Facts) -> None:
     Raises:
         Refused: ``policy.spec``, ``policy.site``, ``policy.purpose``, ``policy.disease``,
             ``policy.commercial``, ``policy.sum``, ``policy.min_sites``, ``policy.min_cell``,
-            ``policy.trusted_peers``, ``policy.min_rows``, ``policy.row_cap``, ``policy.release``,
-            ``policy.budget``.
+            ``policy.trusted_peers``, ``policy.min_rows``, ``policy.row_cap``, ``policy.budget``,
+            ``policy.privacy``.
+        Misuse: ``privacy.*`` when the study's promise cannot be kept.
     """
     _plan(config, spec, facts)
     _purpose(config, spec, facts)
     _secrecy(config, spec, facts)
-    _budget(config, spec, facts)
+    if spec.release.mode == "exact":
+        _budget(config, spec, facts)
+    else:
+        _privacy(config, spec, facts)
 
 
 def _plan(config: HospitalConfig, spec: StudySpec, facts: Facts) -> None:
@@ -93,14 +104,31 @@ def _secrecy(config: HospitalConfig, spec: StudySpec, facts: Facts) -> None:
 
 
 def _budget(config: HospitalConfig, spec: StudySpec, facts: Facts) -> None:
-    if spec.release.mode != "exact":
-        _refuse("release", f"releases of mode {spec.release.mode} are not offered by this version")
     # Each analysis of the plan is booked as one exact release at its first opening.
     needed = max(0, len(spec.analysis) - facts.opened)
     if needed > facts.exact_left:
         _refuse("budget", f"{needed} exact releases needed, {facts.exact_left} left on the chain")
     if facts.exact_this_year + needed > config.budget.exact_releases_per_year:
         _refuse("budget", f"{needed} exact releases needed, the year's cap would be passed", "budget")
+
+
+def _privacy(config: HospitalConfig, spec: StudySpec, facts: Facts) -> None:
+    """All openings that are still to come must fit, so that no study stops half-way for want of budget."""
+    plan = plan_of(spec)
+    if plan is None:
+        return
+    total, here = plan.total, facts.spent_here
+    needed = Price(max(0, total.rho - here.rho), max(0, total.delta - here.delta))
+    if facts.privacy_left is not None and not needed.within(facts.privacy_left):
+        _refuse("privacy", "the privacy that consent and dataset leave on the chain does not cover the study")
+    budget = config.budget
+    if not (facts.spent + needed).within(cap(budget.epsilon, budget.delta)):
+        after = epsilon_at(facts.spent + needed, budget.delta)
+        _refuse(
+            "privacy",
+            f"epsilon would be {after} at delta {budget.delta} over all studies, allowed is {budget.epsilon}",
+            "budget",
+        )
 
 
 def _refuse(rule: str, message: str, field: str = "") -> NoReturn:

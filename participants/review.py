@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from analytics.privacy import NOTHING, Price
 from analytics.study import StudySpec
 from consent_contracts import duo
 from consilium_errors import Refused
@@ -14,16 +15,19 @@ from participants.policy import Facts, decide
 from participants.round import View
 
 YEAR_S = 365 * 86_400
-LEDGER = "ledger"
+LEDGER, SPENDING = "ledger", "ledger-dp"
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """What this hospital knows of itself: ``rows`` of the study's cohort, exact openings so far."""
+    """What this hospital knows of itself: ``rows`` of the study's cohort, exact openings so far, and the privacy
+    spent in this study and in all of them, ever."""
 
     rows: int
     opened: int
     opened_this_year: int
+    spent_here: Price = NOTHING
+    spent: Price = NOTHING
 
 
 Rules = Callable[[StudySpec, View, Ledger], None]
@@ -55,7 +59,9 @@ class ByConfig:
 
     def _facts(self, spec: StudySpec, view: View, ledger: Ledger) -> Facts:
         # Before consent is given there is no cap yet: then the year's cap alone decides.
-        left = min((g.exact_left for g in view.gates if g.status == 0), default=len(spec.analysis))
+        live = [g for g in view.gates if g.status == 0]
+        left = min((g.exact_left for g in live), default=len(spec.analysis))
+        private = min((Price(g.rho_left, g.delta_left) for g in live), key=lambda p: p.rho, default=None)
         return Facts(
             spec_hash=view.study.spec_hash,
             purposes=view.study.purposes,
@@ -65,12 +71,21 @@ class ByConfig:
             exact_left=left,
             exact_this_year=ledger.opened_this_year,
             opened=ledger.opened,
+            privacy_left=private,
+            spent_here=ledger.spent_here,
+            spent=ledger.spent,
         )
 
 
 def ledger(store: RecordStore, study: bytes, rows: int, now: int) -> Ledger:
-    """Count the exact openings that the round's machine recorded."""
+    """Count the openings that the round's machine recorded."""
     booked = store.slots(LEDGER, "")
     times = {slot: int.from_bytes(body, "big") for slot, body in booked.items()}
     here = sum(slot.startswith(study.hex()) for slot in times)
-    return Ledger(rows, here, sum(now - t < YEAR_S for t in times.values()))
+    spent_here, spent = NOTHING, NOTHING
+    for slot, body in store.slots(SPENDING, "").items():
+        price = Price(int.from_bytes(body[:8], "big"), int.from_bytes(body[8:16], "big"))
+        spent += price
+        if slot.startswith(study.hex()):
+            spent_here += price
+    return Ledger(rows, here, sum(now - t < YEAR_S for t in times.values()), spent_here, spent)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from analytics.privacy import NOTHING, Plan, Price, plan_of, words
+from analytics.privacy.simulation import Loss
 from analytics.study import StudySpec
 from analytics.study_analyses import (
     AnalysisEntry,
@@ -41,6 +43,8 @@ class Asked:
         objections: why the rules, or the data, are against it; codes with their remedy.
         peers: names of the other hospitals.
         opened: exact releases in the last 365 days, over all studies.
+        spent: privacy of its patients that this hospital has spent, over all studies.
+        losses: what the noise costs in accuracy, on ``simulated`` made-up patients a hospital.
     """
 
     spec: StudySpec
@@ -51,6 +55,9 @@ class Asked:
     profile: Profile | None
     objections: Sequence[str]
     opened: int
+    spent: Price = NOTHING
+    losses: Sequence[Loss] = ()
+    simulated: int = 0
 
 
 def page(asked: Asked) -> str:
@@ -162,6 +169,8 @@ def _leaving(spec: StudySpec) -> list[str]:
 
 def _costs(asked: Asked) -> list[str]:
     spec = asked.spec
+    if (plan := plan_of(spec)) is not None:
+        return _noisy_costs(asked, plan)
     needed = len(spec.analysis)
     releases = f"{needed} exact release{'s' if needed != 1 else ''} (no noise is added)"
     if asked.config is None:
@@ -171,5 +180,20 @@ def _costs(asked: Asked) -> list[str]:
         f"{releases}; {asked.opened} of your {cap} a year are used",
         "your patients' rows are frozen: the same ones in every round, and later studies may not differ from them in"
         f" fewer than {asked.config.disclosure.min_difference} patients",
-        "consent can be revoked at any time; what is locked by then is still opened, nothing after it",
+        _REVOCABLE,
     ]
+
+
+_REVOCABLE = "consent can be revoked at any time; what is locked by then is still opened, nothing after it"
+
+
+def _noisy_costs(asked: Asked, plan: Plan) -> list[str]:
+    lines = [
+        "every sum carries noise: each hospital adds its share before anything leaves it",
+        *words.promise(plan),
+        *words.accuracy(asked.losses, asked.simulated),
+    ]
+    if asked.config is not None:
+        own = asked.config.budget
+        lines += words.budget(plan, asked.spent, own.epsilon, own.delta)
+    return [*lines, _REVOCABLE]

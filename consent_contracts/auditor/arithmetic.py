@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +13,7 @@ from analytics import layout as layouts
 from analytics import registry
 from analytics.analysis import Analysis
 from analytics.layout import Layout
+from analytics.privacy import Plan, plan_of, terms_of
 from analytics.state import StudyState
 from analytics.study import StudySpec
 from consilium_errors import Hostile
@@ -36,6 +37,13 @@ class SpecArithmetic:
     @property
     def method(self) -> bytes:
         return self._scheme.method_id
+
+    @property
+    def promise(self) -> Plan | None:
+        return plan_of(self._spec)
+
+    def prices(self) -> Mapping[str, tuple[int, int, bytes]]:
+        return {entry.id: terms_of(self._spec, entry.id) for entry in self._spec.analysis}
 
     def genesis(self) -> bytes:
         return registry.genesis(self._spec).to_bytes()

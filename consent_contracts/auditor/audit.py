@@ -12,6 +12,7 @@ from consent_contracts.auditor.content import check_rounds
 from consent_contracts.auditor.openings import Arithmetic, ArithmeticOf, check_openings, open_all
 from consent_contracts.auditor.replay import Replay
 from consent_contracts.auditor.signatures import Signatures
+from consent_contracts.auditor.spend import check_spend
 from consent_contracts.auditor.verdict import Findings, Verdict, short
 from consent_contracts.chain import Addresses, Chain
 from consent_contracts.index import Event, Index
@@ -112,11 +113,13 @@ def _bundle(
     chain = history.sealed if history is not None else []
     spec_hash = replay.registry.studies[named].terms["specHash"]
     plans = check_rounds(message, chain, spec_hash, findings)
+    made = findings.attempt("spec", "analyses", lambda: (arithmetic or _real)(message.spec))
+    if made is not None:
+        check_spend(made, replay.registry.studies[named], history, findings)
     if regulator_key is None:
         findings.skipped("openings", "bundle", "no regulator's key was given")
         return
     openings = findings.attempt("envelope", "bundle", lambda: open_all(message, named, regulator_key))
-    made = findings.attempt("spec", "analyses", lambda: (arithmetic or _real)(message.spec))
     if openings is not None and made is not None:
         check_openings(openings, chain, plans, made, findings)
 

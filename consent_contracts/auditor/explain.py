@@ -25,6 +25,7 @@ QUESTIONS = {
     "spec": "the plan is the one that was registered",
     "rounds": "the bundle has all rounds in their order",
     "content": "plans, inputs and receipts are those locked",
+    "privacy": "each opening is booked at the price of its noise, and all keep the promise",
     "envelope": "the sums open with the regulator's key",
     "openings": "there is one opening for each seal",
     "opening": "each sum is what was committed, and moves the state as sealed",

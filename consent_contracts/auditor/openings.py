@@ -7,16 +7,17 @@ sum, give exactly the state that was sealed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from analytics.privacy import Plan
 from consent_contracts.auditor.content import bundle_info
 from consent_contracts.auditor.replay import SealedLock
 from consent_contracts.auditor.verdict import Findings, expect, short
-from consent_contracts.plan import Plan
+from consent_contracts.plan import Plan as RoundPlan
 from consilium_errors import Hostile
 from crypto import envelopes
 from protos import digests, wire
@@ -31,6 +32,13 @@ class Arithmetic(Protocol):
     @property
     def method(self) -> bytes:
         """Id of the way of summing that the spec names."""
+
+    @property
+    def promise(self) -> Plan | None:
+        """The solved differential privacy of the study; None of an exact one."""
+
+    def prices(self) -> Mapping[str, tuple[int, int, bytes]]:
+        """Analysis → (rho, delta, hash of the noise) of one opening, by the study file."""
 
     def genesis(self) -> bytes:
         """The public first state."""
@@ -60,7 +68,7 @@ def open_all(bundle: pb.Bundle, study: bytes, secret: bytes) -> list[pb.Opening]
 def check_openings(
     openings: Sequence[pb.Opening],
     chain: Sequence[SealedLock],
-    plans: Sequence[Plan | None],
+    plans: Sequence[RoundPlan | None],
     arithmetic: Arithmetic,
     findings: Findings,
 ) -> None:
@@ -80,7 +88,7 @@ def check_openings(
             findings.openings += 1
 
 
-def check_opening(opening: pb.Opening, sealed: SealedLock, plan: Plan, arithmetic: Arithmetic) -> None:
+def check_opening(opening: pb.Opening, sealed: SealedLock, plan: RoundPlan, arithmetic: Arithmetic) -> None:
     """Raises Hostile with a code of its own for each thing that differs."""
     seal, ctx = sealed.seal, sealed.lock.ctx
     before, after = opening.state_before, opening.state

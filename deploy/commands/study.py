@@ -27,14 +27,26 @@ def new(path: Annotated[Path, typer.Argument()] = Path("study.toml")) -> None:
 
 
 @app.command()
-def check(path: Path) -> None:
-    """Read a study file; name every mistake with its field and remedy."""
+def check(
+    path: Path,
+    rows: Annotated[
+        int, typer.Option(min=2, help="Patients a hospital in the simulation of a study with noise.")
+    ] = 200,
+) -> None:
+    """Read a study file; name every mistake with its field and remedy. With noise: what it promises and costs."""
+    from analytics.privacy import plan_of, words
     from analytics.study import StudySpec
 
     spec = StudySpec.load(path)
     typer.echo(
         f"{spec.id}: {len(spec.analysis)} analyses over {len(spec.sites)} sites, spec {spec.spec_hash.hex()}"
     )
+    if (plan := plan_of(spec)) is not None:
+        from analytics.privacy.simulation import losses
+
+        rows = min(rows, spec.row_cap)
+        for line in (*words.promise(plan), *words.prices(plan), *words.accuracy(losses(spec, rows), rows)):
+            typer.echo(f"  {line}")
 
 
 @app.command()

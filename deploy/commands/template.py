@@ -13,6 +13,7 @@ row_cap = 1000                   # rows per site, at most
 
 [release]
 mode = "exact"                   # booked as exact: no differential-privacy claim
+                                 # or "dp", with [privacy] epsilon, delta, clip: noise on every sum
 recipient = "sponsor-key-1"
 min_cell = 5
 

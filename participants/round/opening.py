@@ -98,13 +98,22 @@ def _only_this(desk: Desk, plan: Plan, unlocked: custody.UnlockedRecord) -> list
             raise Refused("unlock.second_set", "another set of this round is already opened")
         records = []
     else:
-        records = [Record(desk.round_scope, slot, wire.encode(unlocked))]
+        records = [Record(desk.round_scope, slot, wire.encode(unlocked)), *_spend(desk, plan.ctx)]
     name = desk.hello(plan.ctx.digest()).analysis
     if desk.records.get(desk.study_scope, f"set-{name}") is None:
         records.append(Record(desk.study_scope, f"set-{name}", unlocked.set_hash))
-        # The hospital's own book of openings, over all studies.
-        records.append(Record("ledger", f"{desk.study_scope}/{name}", desk.view.now.to_bytes(8, "big")))
+        if desk.view.study.mode == digests.EXACT:
+            # The hospital's own book of openings, over all studies.
+            records.append(Record("ledger", f"{desk.study_scope}/{name}", desk.view.now.to_bytes(8, "big")))
     return records
+
+
+def _spend(desk: Desk, ctx: digests.Ctx) -> list[Record]:
+    """The hospital's own book of privacy, over all studies: one entry for each noisy sum that it helps to open."""
+    if desk.view.study.mode != digests.DP:
+        return []
+    body = b"".join(n.to_bytes(8, "big") for n in (ctx.rho, ctx.delta, desk.view.now))
+    return [Record("ledger-dp", f"{desk.round_scope}/{ctx.release}", body)]
 
 
 def on_sum(desk: Desk, body: bytes) -> Step:

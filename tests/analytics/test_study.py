@@ -246,13 +246,6 @@ def test_standardising_needs_every_number_measured() -> None:
     StudySpec.load(LUNG + more.replace('["time"]', '["age"]'))
 
 
-def test_noise_instead_of_exact_is_refused_until_it_is_built() -> None:
-    privacy = '[privacy]\nepsilon = "1"\ndelta = "0.000001"\nclip = 4\n\n[cohort]'
-    with pytest.raises(Misuse) as caught:
-        StudySpec.load(changed('mode = "exact"', 'mode = "dp"').replace("[cohort]", privacy))
-    assert caught.value.code == "study.dp_not_offered"
-
-
 def test_what_cannot_be_read_is_a_misuse(tmp_path: Path) -> None:
     (tmp_path / "latin").write_bytes(b"\xff\xfe")
     for source in (tmp_path / "absent.toml", tmp_path / "latin", tmp_path, "not toml", "a = " + "[" * 5000):

@@ -14,6 +14,7 @@ from coordinator.client import Kit, Phase
 from deploy.cli import app
 from tests.api.stand import SITES, Stand
 from tests.conftest import TINY
+from tests.private import private_text
 
 RUNNER = CliRunner()
 
@@ -52,6 +53,20 @@ def test_a_new_study_file_is_a_good_one(tmp_path: Path) -> None:
     assert refused("study", "new", path) == "study.exists"
     assert path.read_text() == "mine"
     assert refused("study", "check", path) == "study.invalid"
+
+
+def test_a_study_with_noise_is_checked_with_its_promise_and_its_loss(tmp_path: Path) -> None:
+    path = tmp_path / "private.toml"
+    path.write_text(private_text(rounds=3, epsilon="2"))
+    text = said("study", "check", path, "--rows", "40")
+    for words in (
+        "every patient is promised epsilon 2 at delta 0.000001",
+        "noise multiplier ",
+        "all rounds together: epsilon 2.000 at delta 0.000001",
+        "on made-up patients, 40 in each hospital",
+        "net: ranks ",
+    ):
+        assert words in text
 
 
 def test_a_study_by_command(stand: Stand, study_file: Path, tmp_path: Path) -> None:

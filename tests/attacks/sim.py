@@ -48,6 +48,7 @@ class FakeChain:
     study: StudyView
     agents: dict[bytes, bytes]
     gates: dict[bytes, GateView]
+    price: AnalysisView = field(default_factory=lambda: LIVE)
     head: HeadView = field(default_factory=lambda: HeadView(0, digests.ZERO32, digests.ZERO32, None))
     now: int = START
 
@@ -107,7 +108,7 @@ class Member:
     def view(self) -> View:
         chain = self.chain
         gates = tuple(chain.gates[d] for d in self.machine.site.datasets if d in chain.gates)
-        return View(chain.study, LIVE, chain.head, gates, chain.agents, chain.now)
+        return View(chain.study, chain.price, chain.head, gates, chain.agents, chain.now)
 
     def handle(self, kind: str, body: bytes) -> list[tuple[str, bytes]]:
         """As `participants.hospital.Hospital` does with a letter; errors come through."""
@@ -195,10 +196,16 @@ class World:
 
 
 def build(
-    names: str = "abcd", rounds: int = 1, *, min_sites: int = 3, trusted: int = 2, n: int = 40
+    names: str = "abcd",
+    rounds: int = 1,
+    *,
+    min_sites: int = 3,
+    trusted: int = 2,
+    n: int = 40,
+    spec: StudySpec | None = None,
 ) -> World:
-    """A study of means in which every hospital of ``names`` has accepted and consented."""
-    spec = tiny_spec("tiny", tuple(names), rounds)
+    """A study of means, or of ``spec``, in which every hospital of ``names`` has accepted and consented."""
+    spec = spec or tiny_spec("tiny", tuple(names), rounds)
     keys = sorted((AgentKey.from_bytes(bytes([i + 1]) * 32) for i in range(len(names))), key=_org)
     orgs = tuple(_org(key) for key in keys)
     chain = FakeChain(

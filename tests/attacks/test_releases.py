@@ -113,9 +113,9 @@ def on_chain(world: sim.World) -> tuple[pb.StudyOffer, sim.StudyView]:
 def test_the_offer_as_registered() -> None:
     world = sim.build()
     offer, view = on_chain(world)
-    check_offer(offer, world.spec, view, world["a"].org)
+    check_offer(offer, world.spec, view, world["a"].org, lambda _: sim.LIVE)
     with stopped(Refused, "offer.not_invited"):
-        check_offer(offer, world.spec, view, b"\xee" * 20)
+        check_offer(offer, world.spec, view, b"\xee" * 20, lambda _: sim.LIVE)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,8 @@ def test_an_offer_that_the_chain_knows_otherwise(change: dict[str, object]) -> N
     world = sim.build()
     offer, view = on_chain(world)
     with stopped(Hostile, "offer.unpinned"):
-        check_offer(offer, world.spec, replace(view, **change), world["a"].org)  # type: ignore[arg-type]
+        changed = replace(view, **change)  # type: ignore[arg-type]
+        check_offer(offer, world.spec, changed, world["a"].org, lambda _: sim.LIVE)
 
 
 def test_an_offer_with_a_swapped_sponsor_key() -> None:
@@ -147,4 +148,4 @@ def test_an_offer_with_a_swapped_sponsor_key() -> None:
     offer, view = on_chain(world)
     offer.sponsor_key = envelopes.generate()[1]
     with stopped(Hostile, "offer.unpinned"):
-        check_offer(offer, world.spec, view, world["a"].org)
+        check_offer(offer, world.spec, view, world["a"].org, lambda _: sim.LIVE)

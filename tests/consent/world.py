@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -132,6 +132,7 @@ class World:
         window: int = 600,
         names: Sequence[str] = ("a", "b"),
         spec_hash: bytes = b"",
+        prices: Mapping[str, tuple[int, int, bytes]] | None = None,
     ) -> bytes:
         spec_hash = spec_hash or h(f"spec {next(_count)}")
         price = (0, 0, digests.ZERO32) if mode == digests.EXACT else (RHO, DELTA, h("noise"))
@@ -147,7 +148,9 @@ class World:
             window=window,
             sponsor_key=h("sponsor"),
             roster=tuple(x.org for x in self.hospitals),
-            analyses=tuple(AnalysisTerms(digests.analysis_id(n), *price) for n in names),
+            analyses=tuple(
+                AnalysisTerms(digests.analysis_id(n), *(prices or {}).get(n, price)) for n in names
+            ),
         )
         self.sponsor.register_study(terms)
         return study_id(self.sponsor.sender.address, spec_hash)

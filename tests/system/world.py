@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+from analytics.privacy import NOTHING, Price, plan_of
 from analytics.study import StudySpec
 from consent_contracts.code import code_hash
 from consent_contracts.contracts import Contracts
@@ -160,6 +161,12 @@ class Study:
         self._moved = (time.monotonic(), -1)
 
     @property
+    def promised(self) -> Price:
+        """What consent lets the study spend."""
+        plan = plan_of(self.spec)
+        return NOTHING if plan is None else plan.total
+
+    @property
     def roles(self) -> tuple[str, ...]:
         return ("coordinator", *self.seats)
 
@@ -168,11 +175,18 @@ class Study:
         dataset = desk.register(
             nonce, root=nonce, schema_hash=nonce, terms_hash=self.spec.spec_hash, cohort_root=nonce
         )
-        desk.budget(dataset, rho=0, delta=0, exact=EXACT_CAP)
+        desk.budget(dataset, rho=self.promised.rho, delta=self.promised.delta, exact=EXACT_CAP)
         return dataset
 
     def grant(self, *names: str) -> None:
-        terms = Terms((self.spec.purpose.duo,), {}, int(time.time()) + 86_400, exact_cap=EXACT_CAP)
+        terms = Terms(
+            (self.spec.purpose.duo,),
+            {},
+            int(time.time()) + 86_400,
+            rho_cap=self.promised.rho,
+            delta_cap=self.promised.delta,
+            exact_cap=EXACT_CAP,
+        )
         for name in names:
             self.desks[name].grant([self.seats[name].dataset], self.id, terms)
 
