@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from analytics import study_committee
 from analytics.study_analyses import (
     KaplanMeierEntry,
     LogisticEntry,
@@ -31,7 +32,7 @@ class DisagreementError(ValueError):
 
 def disagreements(spec: StudySpec) -> list[Finding]:
     """All of them, in the order of the file."""
-    found = [*_people(spec), *_cohort(spec)]
+    found = [*_people(spec), *_cohort(spec), *study_committee.disagreements(spec)]
     seen: dict[str, Any] = {}
     for index, entry in enumerate(spec.analysis):
         path = f"analysis[{index}]"

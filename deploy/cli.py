@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.commands import audit, chain, coordinator, data, participant, provision, study
+from deploy.commands import audit, chain, committee, coordinator, data, participant, provision, study
 from deploy.commands.doctor import doctor
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -18,6 +18,7 @@ app.add_typer(chain.app, name="chain")
 app.add_typer(provision.app, name="provision")
 app.add_typer(participant.app, name="participant")
 app.add_typer(coordinator.app, name="coordinator")
+app.add_typer(committee.app, name="committee")
 app.command()(doctor)
 
 Folder = Annotated[Path, typer.Option(help="Where results, pictures and logs go.")]

@@ -16,7 +16,7 @@ def check_offer(offer: pb.StudyOffer, spec: StudySpec, on_chain: StudyView, org:
     """Every term that hospitals rely on is pinned on the chain, and is the spec's.
 
     Raises:
-        Hostile: ``offer.unpinned`` naming the term.
+        Hostile: ``offer.unpinned`` naming the term; ``offer.committee`` if a hospital would compute on shares.
         Refused: ``offer.not_invited``.
     """
     purpose = spec.purpose
@@ -42,5 +42,7 @@ def check_offer(offer: pb.StudyOffer, spec: StudySpec, on_chain: StudyView, org:
     for term, (offered, pinned) in expected.items():
         if offered != pinned:
             raise Hostile("offer.unpinned", f"the chain knows another {term}")
+    if {member.address for member in spec.committee} & set(on_chain.roster):
+        raise Hostile("offer.committee", "a hospital of the study is on its committee")
     if org not in on_chain.roster:
         raise Refused("offer.not_invited", "this hospital is not on the study's roster")

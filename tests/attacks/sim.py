@@ -20,6 +20,7 @@ from consilium_records import METADATA, RecordStore
 from coordinator.round import LockCall
 from crypto import envelopes
 from crypto.identity import AgentKey
+from crypto.secure_sum import schemes
 from participants.analyst import SpecAnalyst
 from participants.ports import fhe_ports
 from participants.round import HospitalRound, Ports, Site, Step, StudyFacts, View
@@ -195,10 +196,20 @@ class World:
 
 
 def build(
-    names: str = "abcd", rounds: int = 1, *, min_sites: int = 3, trusted: int = 2, n: int = 40
+    names: str = "abcd",
+    rounds: int = 1,
+    *,
+    min_sites: int = 3,
+    trusted: int = 2,
+    n: int = 40,
+    committee: str = "",
 ) -> World:
-    """A study of means in which every hospital of ``names`` has accepted and consented."""
-    spec = tiny_spec("tiny", tuple(names), rounds)
+    """A study of means in which every hospital of ``names`` has accepted and consented.
+
+    Args:
+        committee: [[committee]] of the study; then its sums are shared.
+    """
+    spec = tiny_spec("tiny", tuple(names), rounds, sum_="mpc" if committee else "fhe", more=committee)
     keys = sorted((AgentKey.from_bytes(bytes([i + 1]) * 32) for i in range(len(names))), key=_org)
     orgs = tuple(_org(key) for key in keys)
     chain = FakeChain(
@@ -225,6 +236,9 @@ def _member(
     facts = StudyFacts(STUDY, CHAIN_ID, REGISTRY, LEDGER, world.spec.spec_hash)
     site = Site(org, key, (_dataset(org),), frozenset(orgs) - {org}, CODE, min_trusted=trusted)
     ports = replace(_ports(), analyst=SpecAnalyst(world.spec, read))
+    if world.spec.committee:
+        members = tuple((member.address, member.key) for member in world.spec.committee)
+        ports = replace(ports, scheme=schemes.mpc(), committee=members)
     store = memory_store()
     store.commit([(STUDY.hex(), "state-0", wire.encode(world.genesis))])
     machine = HospitalRound(facts, site, ports)
