@@ -16,7 +16,8 @@ from crypto.identity import AgentKey
 from crypto.mpc import checks, sharing
 from crypto.mpc.prg import Stream
 from crypto.mpc.words import Terms, method_id, output_digest, payload_aad
-from protos import digests
+from protos import digests, wire
+from protos.consilium.v1 import round_pb2 as pb
 
 FILE = Path(__file__).with_name("committee.json")
 
@@ -81,7 +82,50 @@ def make() -> dict[str, Any]:
         "held_following": following.tobytes(),
         "projections": rows.astype(np.int8).tobytes(),
     }
-    return {name: value.hex() for name, value in found.items()}
+    return {**{name: value.hex() for name, value in found.items()}, "messages": messages()}
+
+
+def messages() -> dict[str, str]:
+    """One of each kind that only a committee's round has, in its one encoding."""
+    lock, org, signature = made("lock"), made("org 0", 20), made("signature", 65)
+    ctx = digests.Ctx(
+        31337,
+        *(made(name, 20) for name in ("registry", "ledger")),
+        *(made(name) for name in ("study", "analysis", "spec", "code")),
+        *(3, 1, 2),
+        *(made(name) for name in ("previous", "state")),
+        *(digests.EXACT, 0, 0),
+        digests.ZERO32,
+    )
+    signed = pb.Signed(kind="hello", sender=org, payload=made("payload", 9), signature=signature)
+    receipt = pb.Receipt(org=org, ciphertext_digest=made("c"), rho_box=made("point", 48), signature=signature)
+    key = pb.SealedKey(org=org, sealed=made("sealed", 80))
+    output = pb.Output(
+        lock_id=lock,
+        org=org,
+        run=made("run"),
+        bad=bytes(3),
+        accepted=b"\1\1\1",
+        payload=made("share", 56),
+        keys=[key],
+        signature=signature,
+    )
+    every = [
+        pb.Inputs(
+            ctx=wire.ctx_to(ctx),
+            hellos=[signed],
+            headers=[signed],
+            lock_by=9,
+            lock_id=lock,
+            receipts=[receipt],
+        ),
+        pb.Compute(lock_id=lock, number=2),
+        pb.JobFailed(lock_id=lock, org=org, number=2, code="mpc.silent_peer"),
+        key,
+        output,
+        pb.Outputs(lock_id=lock, outputs=[signed] * 3),
+    ]
+    return {message.DESCRIPTOR.name: wire.encode(message).hex() for message in every}
 
 
 if __name__ == "__main__":
