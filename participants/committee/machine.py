@@ -25,8 +25,7 @@ from consent_contracts.plan import Plan, check_hellos, check_plan, check_receipt
 from consent_contracts.signed import sign
 from consilium_errors import Hostile, Refused, Unavailable
 from crypto.identity import AgentKey
-from participants.committee.terms import rule_of as rule_of
-from participants.committee.terms import terms_of
+from participants.committee.terms import rule_of, terms_of
 from participants.round.words import Record, Records, Step
 from protos import digests, wire
 from protos.consilium.v1 import round_pb2 as pb
@@ -243,6 +242,13 @@ def came_to(its: Due, output: pb.Output | None, code: str, seat: Seat) -> Step:
     return Step(
         records=(Record(scope, f"{kind}-{its.number}", said),), send=((kind, said),), progress=code or kind
     )
+
+
+def declined(lock_id: bytes, code: str, seat: Seat) -> Step:
+    """This member will not compute what was locked; nothing is recorded, and it may be asked again."""
+    failed = pb.JobFailed(lock_id=lock_id, org=seat.org, number=1, code=code)
+    said = wire.encode(sign("job-failed", failed, org=seat.org, key=seat.key))
+    return Step(send=(("job-failed", said),), progress=code)
 
 
 def tidy(study: bytes, records: Records, view: View) -> Step:

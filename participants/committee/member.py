@@ -114,6 +114,8 @@ class Committee:
             return False
         except (Hostile, Refused, Misuse) as error:
             log.warning("letter dropped", code=error.code)
+            if not isinstance(error, Hostile):
+                self._decline(letter, error)
         except Exception as error:
             found = named(error)
             if found is not None:  # a full disk, a locked database: nothing may be lost
@@ -122,6 +124,13 @@ class Committee:
             log.exception("letter failed", kind=type(error).__name__)
         self._mailbox.acknowledge(self.org, letter.number)
         return True
+
+    def _decline(self, letter: Letter, error: Error) -> None:
+        """What we will not compute is said, so that the study does not wait without a word."""
+        mail = wire.parse(pb.Mail, letter.body)
+        if mail.kind == "inputs":
+            lock_id = wire.parse(pb.Inputs, mail.body).lock_id
+            self._apply(mail.study, machine.declined(lock_id, error.code, self.seat))
 
     def _handle(self, mail: pb.Mail) -> Step:
         study, spec = mail.study, self.spec(mail.study)

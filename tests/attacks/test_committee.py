@@ -10,8 +10,11 @@ import pytest
 from consilium_errors import Error, Hostile, Refused, Unavailable
 from crypto import envelopes
 from crypto.mpc import sharing
+from participants.committee.job import Bench
+from participants.committee.member import Committee
 from protos import digests, wire
 from protos.consilium.v1 import round_pb2 as pb
+from protos.mailbox import MemoryMailbox
 from tests.attacks import sim
 from tests.attacks.committee import Member, inputs, locked_round, member_keys, outputs, without
 
@@ -308,6 +311,31 @@ def test_a_member_runs_the_studys_code_or_nothing(seated):
     with pytest.raises(Refused) as e:
         machine.on_inputs(world.spec, wire.encode(inputs(attempt)), seat, member.store, member.view())
     assert e.value.code == "task.code"
+
+
+def test_a_member_that_will_not_compute_says_why(seated, tmp_path):
+    """Over its real loop: a letter that is refused is answered, once, with the code."""
+    world, attempt, member = seated
+    mailbox, key = MemoryMailbox(), member_keys()[0][0]
+    bench = Bench(key.secret, member_keys()[0][1], "", tmp_path, None, ("", 0), {})  # type: ignore[arg-type]
+    loop = Committee(
+        bench,
+        coordinator=sim.COORDINATOR,
+        code_hash=bytes(32),
+        store=member.store,
+        mailbox=mailbox,
+        chain=None,  # type: ignore[arg-type]
+    )
+    loop.spec = lambda study: world.spec  # type: ignore[method-assign]
+    loop._view = lambda study: member.view()  # type: ignore[method-assign]
+    mail = pb.Mail(kind="inputs", study=sim.STUDY, sender=sim.COORDINATOR, body=wire.encode(inputs(attempt)))
+    mailbox.post(key.address, wire.encode(mail))
+    loop.tick()
+    loop.tick()
+    (letter,) = mailbox.fetch(sim.COORDINATOR)
+    said = pb.Signed.FromString(pb.Mail.FromString(letter.body).body)
+    assert pb.JobFailed.FromString(said.payload).code == "task.code"
+    assert mailbox.fetch(key.address) == []
 
 
 def test_a_study_that_names_us_with_another_key_is_not_served():
