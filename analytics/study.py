@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from analytics.study_analyses import AnalysisEntry, NotNegative, Positive
 from analytics.study_checks import DisagreementError, disagreements
+from analytics.study_committee import CommitteeMember, Robust
 from analytics.study_errors import findings
 from analytics.study_fields import Exact, Hex32, Identifier, Label, Model, Name, unique
 from analytics.study_rule import Rule, parse
@@ -89,7 +90,9 @@ class StudySpec(Model):
     purpose: Purpose
     sites: Annotated[tuple[Identifier, ...], AfterValidator(unique), Field(min_length=3, max_length=1024)]
     min_sites: Annotated[int, Field(ge=3)] = 3
-    sum: Literal["fhe", "clear"] = "fhe"
+    sum: Literal["fhe", "mpc", "clear"] = "fhe"
+    committee: Annotated[tuple[CommitteeMember, ...], Field(max_length=3)] = ()
+    robust: Robust | None = None
     collusion: Annotated[int, Field(ge=0)] = 1
     window_s: Annotated[int, Field(ge=1, le=30 * 86400)] = 3600
     row_cap: Annotated[int, Field(ge=1, le=2**31)]

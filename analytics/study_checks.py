@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from analytics import study_committee
 from analytics.study_analyses import (
     KaplanMeierEntry,
     LogisticEntry,
@@ -32,7 +33,7 @@ class DisagreementError(ValueError):
 
 def disagreements(spec: StudySpec) -> list[Finding]:
     """All of them, in the order of the file."""
-    found = [*_people(spec), *_privacy(spec), *_cohort(spec)]
+    found = [*_people(spec), *_privacy(spec), *_cohort(spec), *study_committee.disagreements(spec)]
     seen: dict[str, Any] = {}
     for index, entry in enumerate(spec.analysis):
         path = f"analysis[{index}]"
@@ -76,6 +77,8 @@ def _privacy(spec: StudySpec) -> Iterator[Finding]:
             "sum",
             'a clear sum shows every hospital\'s input with its own small share of the noise; set sum = "fhe"',
         )
+    if spec.sum == "mpc":
+        yield "sum", 'a committee\'s sum with noise is not offered; set sum = "fhe"'
     names = {entry.id for entry in spec.analysis}
     for name in privacy.shares.keys() - names:
         yield f"privacy.shares.{name}", "is no analysis of this study"

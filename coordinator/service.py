@@ -99,7 +99,8 @@ class Coordinator:
         key = hashlib.sha256(offer.sponsor_key).digest()
         if (spec.spec_hash, key) != (on_chain.spec_hash, on_chain.sponsor_key):
             raise Hostile("offer.unpinned", "the chain knows this study under another spec or key")
-        mails = [(org, self._mail(offer.study, "offer", body)) for org in on_chain.roster]
+        committee = (member.address for member in spec.committee)
+        mails = [(org, self._mail(offer.study, "offer", body)) for org in (*on_chain.roster, *committee)]
         with self._deciding:
             if self.offer(offer.study) is None:
                 self.store.commit([(STUDIES, f"offer-{offer.study.hex()}", body)], mails)
@@ -194,6 +195,7 @@ class Coordinator:
             code_hash=self._code_hash,
             genesis_commit=digests.state_commit(digests.genesis_salt(spec.spec_hash), genesis.to_bytes()),
             first_analysis="" if first is None else first.name,
+            committee=tuple(member.address for member in spec.committee),
         )
         return CoordinatorRound(facts, schemes.by_name(spec.sum), self._rules)
 

@@ -90,7 +90,8 @@ class Revocations:
     """
 
     def __init__(self, path: Path, ca_pem: bytes) -> None:
-        self._path, self._ca = path, x509.load_pem_x509_certificate(ca_pem)
+        self._path, self._ca_pem = path, ca_pem
+        self._ca = x509.load_pem_x509_certificate(ca_pem)
         self._lock = threading.Lock()
         self._seen: tuple[int, int, int] | None = None
         self._serials: frozenset[int] = frozenset()
@@ -99,6 +100,10 @@ class Revocations:
             raise Misuse(
                 "certificate.list", f"no revocation list in {path}", "write the authority's list there"
             )
+
+    def __reduce__(self) -> tuple[type[Revocations], tuple[Path, bytes]]:
+        """For a child process, which reads the list itself."""
+        return Revocations, (self._path, self._ca_pem)
 
     def check(self, member: Member) -> None:
         """Raises Refused ``certificate.revoked``."""

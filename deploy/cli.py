@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from deploy.commands import audit, chain, coordinator, data, participant, provision, study
+from deploy.commands import audit, chain, committee, coordinator, data, participant, provision, study
 from deploy.commands.demo import demo
 from deploy.commands.doctor import doctor
 
@@ -16,6 +16,7 @@ app.add_typer(chain.app, name="chain")
 app.add_typer(provision.app, name="provision")
 app.add_typer(participant.app, name="participant")
 app.add_typer(coordinator.app, name="coordinator")
+app.add_typer(committee.app, name="committee")
 app.command()(doctor)
 app.command()(demo)
 

@@ -34,7 +34,9 @@ from coordinator.store import open_store as open_coordinator_store
 from crypto import envelopes
 from crypto.identity import AgentKey
 from crypto.vault import Vault
+from deploy.committee import benches, section
 from participants.analyst import SpecAnalyst
+from participants.committee.member import Committee
 from participants.consent_desk import ConsentDesk, Terms
 from participants.hospital import Hospital, Identity
 from participants.ports import ports_for
@@ -115,6 +117,7 @@ class Council:
         rpc_url: a node with anvil's development accounts.
         data: hospital's name → its data.
         ports: effects of the hospitals' machines.
+        committee: whether three members have seats as well; `committee_toml` is what a study then says of them.
     """
 
     def __init__(
@@ -126,6 +129,7 @@ class Council:
         rules: Rules | None = None,
         mailbox: Mailbox | None = None,
         ports: Callable[[str, SpecAnalyst], Ports] = ports_for,
+        committee: bool = False,
     ) -> None:
         self._ports = ports
         self._stack = ExitStack()
@@ -145,6 +149,7 @@ class Council:
             name: self._seat(index, name, MadeData(its) if callable(its) else its, orgs)
             for index, (name, its) in enumerate(data.items())
         }
+        self.members = self._committee() if committee else []
 
     # chain --------------------------------------------------------------------------------------------
 
@@ -222,6 +227,28 @@ class Council:
         self._stack.callback(hospital.close)
         return Seat(name, hospital, desk, data)
 
+    def _committee(self) -> list[Committee]:
+        """Three members on loopback; each meeting is a process of its own."""
+        members = [
+            Committee(
+                bench,
+                coordinator=self.coordinator.me,
+                code_hash=code_hash(),
+                store=open_hospital_store(bench.store_url, Vault.load_or_create(bench.vault)),
+                mailbox=self.mailbox,
+                chain=self._chain(),
+            )
+            for bench in benches(self.folder / "committee")
+        ]
+        for member in members:
+            self._stack.callback(member.close)
+        return members
+
+    @property
+    def committee_toml(self) -> str:
+        """[[committee]] of a study that these three serve."""
+        return "\n".join(section(f"m{i}", m.org, m.key) for i, m in enumerate(self.members, 1))
+
     # a study ------------------------------------------------------------------------------------------
 
     def register(self, spec: StudySpec) -> bytes:
@@ -283,6 +310,8 @@ class Council:
         done = self.coordinator.tick()
         for seat in self.seats.values():
             done |= seat.hospital.tick()
+        for member in self.members:
+            done |= member.tick()
         return done
 
     def settle(self) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,6 +17,7 @@ from crypto import keyfiles
 from crypto.identity import AgentKey
 from crypto.vault import Vault
 from deploy.kit import HospitalKit
+from deploy.locks import alone
 from participants.approvals import Approvals
 from participants.config import HospitalConfig
 from participants.consent_desk import ConsentDesk
@@ -134,17 +133,8 @@ class Home:
         Raises:
             Misuse: ``participant.running``.
         """
-        descriptor = os.open(self.kit.state / "serve.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise Misuse(
-                    "participant.running", "this hospital is being served already", "stop that process first"
-                ) from None
+        with alone(self.kit.state, "participant.running"):
             yield
-        finally:
-            os.close(descriptor)
 
 
 def _datasets(kit: HospitalKit) -> Iterator[Dataset]:

@@ -8,6 +8,10 @@ state = "state"               # databases and, at a hospital, the vault's key; b
 ops_port = 9101               # /metrics and /health on loopback; 0: any
 listen = "0.0.0.0:8443"       # coordinator only, as fleet_listen
 
+[committee]                   # committee only
+listen = "0.0.0.0:8445"
+peers = { "0x…" = "m2.example:8445", "0x…" = "m3.example:8445" }
+
 [[dataset]]                   # hospital only
 name = "lung"                 # for good: the dataset on the chain is named after it; default: config
 config = "hospital.toml"
@@ -24,7 +28,15 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import Field, ValidationError
 
 from consilium_errors import Misuse
-from coordinator.client.kit import CONFIG, CoordinatorSection, Kit, KitConfig, _Section, default_folder
+from coordinator.client.kit import (
+    CONFIG,
+    Address,
+    CoordinatorSection,
+    Kit,
+    KitConfig,
+    _Section,
+    default_folder,
+)
 from crypto.certificates import Role
 
 Endpoint = Annotated[str, Field(pattern=r"^[^\s/]+:[0-9]{1,5}$")]
@@ -75,6 +87,24 @@ class CoordinatorConfig(KitConfig):
     coordinator: Hub
     transport: Transport = Transport()
     serve: CoordinatorServe
+    members: Annotated[dict[str, Address], Field(default_factory=dict)]
+
+
+class CommitteeSection(_Section):
+    """``listen``: where the other members reach this one; ``peers``: where they are found, by address."""
+
+    listen: Endpoint
+    peers: dict[str, Endpoint]
+    timeout_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
+
+
+class CommitteeConfig(KitConfig):
+    name: str
+    role: Literal["committee"]
+    coordinator: Hub
+    transport: Transport = Transport()
+    serve: Serve = Serve()
+    committee: CommitteeSection
 
 
 @dataclass(frozen=True)
@@ -136,6 +166,25 @@ class CoordinatorKit(_Home):
     @property
     def store_url(self) -> str:
         return self.config.serve.store or f"sqlite:///{self.state.resolve() / 'coordinator.db'}"
+
+
+@dataclass(frozen=True)
+class CommitteeKit(_Home):
+    config: CommitteeConfig
+
+    @classmethod
+    def load(cls, folder: Path | None = None) -> CommitteeKit:
+        """Raises Misuse ``kit.missing``, ``kit.invalid``, ``kit.role``."""
+        folder = folder or default_folder()
+        return cls(folder, _read(folder, CommitteeConfig, "committee"))
+
+    @property
+    def state(self) -> Path:
+        return self.below(self.config.serve.state)
+
+    @property
+    def store_url(self) -> str:
+        return self.config.serve.store or f"sqlite:///{self.state.resolve() / 'committee.db'}"
 
 
 def _read(folder: Path, kind: type[C], role: Role) -> C:

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from consilium_errors import Misuse
-from deploy.kit import CoordinatorKit, HospitalKit
+from deploy.kit import CommitteeKit, CoordinatorKit, HospitalKit
 from deploy.provision.kits import NODES
 from protos.mailbox import FileMailbox, Mailbox
 
 
 @contextmanager
-def for_hospital(kit: HospitalKit) -> Iterator[Mailbox]:
-    """Raises Misuse ``transport.file``, ``kit.fleet``."""
+def for_hospital(kit: HospitalKit | CommitteeKit) -> Iterator[Mailbox]:
+    """Also for a committee member. Raises Misuse ``transport.file``, ``kit.fleet``."""
     its = kit.config
     if its.transport.kind == "file":
         with _file(kit) as mailbox:
@@ -78,13 +78,13 @@ def for_coordinator(kit: CoordinatorKit) -> Iterator[Mailbox]:
 
 
 def node_keys(kit: CoordinatorKit) -> dict[bytes, bytes]:
-    """Each hospital's wire key, from nodes/0x….pub.
+    """The wire key of each hospital and committee member, from nodes/0x….pub.
 
     Raises:
-        Misuse: ``kit.nodes`` for a hospital of [sites] without one.
+        Misuse: ``kit.nodes`` for one of [sites] or [members] without one.
     """
     found = {}
-    for name, org in kit.config.sites.items():
+    for name, org in {**kit.config.sites, **kit.config.members}.items():
         try:
             found[org] = kit.below(f"{NODES}/0x{org.hex()}.pub").read_bytes().strip()
         except OSError:
@@ -97,7 +97,7 @@ def node_keys(kit: CoordinatorKit) -> dict[bytes, bytes]:
 
 
 @contextmanager
-def _file(kit: HospitalKit | CoordinatorKit) -> Iterator[FileMailbox]:
+def _file(kit: HospitalKit | CoordinatorKit | CommitteeKit) -> Iterator[FileMailbox]:
     path = kit.below(kit.config.transport.path)
     if not path.parent.is_dir():
         raise Misuse("kit.transport", f"there is no folder {path.parent}", "mend transport.path")

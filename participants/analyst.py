@@ -18,7 +18,8 @@ from analytics.study import StudySpec
 from analytics.table import Table
 from consilium_errors import Refused
 from crypto.privacy import discrete_gaussian
-from participants.round.words import Contribution, Fields, Moved
+from participants.committee.terms import rule_of
+from participants.round.words import Contribution, Fields, Moved, Shared
 
 Draw = Callable[[int, int], NDArray[np.int64]]
 """(standard deviation, how many) → independent noise."""
@@ -37,6 +38,10 @@ class SpecAnalyst:
         self._table = table
         self._draw = draw
         self._last: tuple[bytes, StudyState] | None = None
+
+    @property
+    def spec(self) -> StudySpec:
+        return self._spec
 
     def genesis(self) -> bytes:
         return registry.genesis(self._spec).to_bytes()
@@ -87,6 +92,15 @@ class SpecAnalyst:
         moved = registry.advance(self._spec, parsed, layout.decode(total, parties, bits), parties)
         after = moved.to_bytes()
         return Moved(after, self.current(after))
+
+    def shared(self, state: bytes) -> Shared:
+        layout, bits = self._layout(self._parsed(state))
+        rule = rule_of(self._spec, self.current(state))
+        if rule.bound is None:
+            return Shared(rule, np.zeros(layout.length(bits), np.uint64))
+        if any(block.limbs(bits) != 1 for block in layout.blocks):
+            raise AssertionError("an analysis with a bound of its own puts each value into one field")
+        return Shared(rule, np.concatenate([np.full(b.size, b.offset, np.uint64) for b in layout.blocks]))
 
     def _parsed(self, state: bytes) -> StudyState:
         """The last one is kept: every look at a round asks for the same."""

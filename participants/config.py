@@ -134,7 +134,10 @@ class Column(_Model):
 
 
 class Policy(_Model):
-    """What this hospital takes part in; ``trusted`` are organisations that it believes not to collude."""
+    """What this hospital takes part in; ``trusted`` are organisations that it believes not to collude.
+
+    ``committee``: members of whom it believes that no two collude; only they may compute on its shares.
+    """
 
     purposes: Annotated[tuple[Duo, ...], Field(min_length=1)]
     diseases: tuple[Mondo, ...] = ()
@@ -143,6 +146,11 @@ class Policy(_Model):
     approve: Literal["manual", "auto"] = "manual"
     trusted: tuple[Address, ...] = ()
     min_trusted: Annotated[int, Field(ge=2)] = 2
+    committee: tuple[Address, ...] = ()
+
+    @property
+    def committee_addresses(self) -> frozenset[bytes]:
+        return frozenset(bytes.fromhex(a[2:]) for a in self.committee)
 
     @property
     def trusted_addresses(self) -> frozenset[bytes]:

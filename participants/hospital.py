@@ -223,7 +223,7 @@ class Hospital:
     def _handle(self, mail: pb.Mail) -> None:
         study = self.study(mail.study)
         view = self._view(mail.study, study)
-        if mail.kind in ("task", "hellos", "plan", "locked", "recover", "sum"):
+        if mail.kind in ("task", "hellos", "plan", "locked", "recover", "sum", "outputs"):
             self._apply(mail.study, study.machine.settle(self.store, view))
         elif mail.kind in ("attested", "catch-up-request"):  # what they ask for may be settled only now
             self._apply_once(mail.study, study.machine.settle(self.store, view))

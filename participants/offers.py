@@ -28,7 +28,7 @@ def check_offer(
 
     Raises:
         Misuse: ``privacy.*`` when the noise cannot keep the promise.
-        Hostile: ``offer.unpinned`` naming the term.
+        Hostile: ``offer.unpinned`` naming the term; ``offer.committee`` if a hospital would compute on shares.
         Refused: ``offer.not_invited``.
     """
     purpose = spec.purpose
@@ -57,6 +57,8 @@ def check_offer(
     if spec.release.mode == "dp":
         for entry in spec.analysis:
             check_price(spec, entry.id, price_of(digests.analysis_id(entry.id)))
+    if {member.address for member in spec.committee} & set(on_chain.roster):
+        raise Hostile("offer.committee", "a hospital of the study is on its committee")
     if org not in on_chain.roster:
         raise Refused("offer.not_invited", "this hospital is not on the study's roster")
 

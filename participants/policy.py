@@ -53,7 +53,7 @@ def decide(config: HospitalConfig, spec: StudySpec, facts: Facts) -> None:
 
     Raises:
         Refused: ``policy.spec``, ``policy.site``, ``policy.purpose``, ``policy.disease``,
-            ``policy.commercial``, ``policy.sum``, ``policy.min_sites``, ``policy.min_cell``,
+            ``policy.commercial``, ``policy.sum``, ``policy.committee``, ``policy.min_sites``, ``policy.min_cell``,
             ``policy.trusted_peers``, ``policy.min_rows``, ``policy.row_cap``, ``policy.budget``,
             ``policy.privacy``.
         Misuse: ``privacy.*`` when the study's promise cannot be kept.
@@ -88,6 +88,9 @@ def _secrecy(config: HospitalConfig, spec: StudySpec, facts: Facts) -> None:
     policy, floor = config.policy, config.disclosure
     if spec.sum not in policy.sums:
         _refuse("sum", f"sums of kind {spec.sum} are not allowed here", "policy.sums")
+    strangers = {member.address for member in spec.committee} - policy.committee_addresses
+    if strangers:
+        _refuse("committee", f"{len(strangers)} members of its committee are not trusted", "policy.committee")
     if spec.min_sites < floor.min_sites:
         _refuse("min_sites", f"the study would open sums over {spec.min_sites} sites", "disclosure.min_sites")
     if spec.release.min_cell < floor.min_cell:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
+from consilium_errors import Hostile
 from crypto import envelopes
 from crypto.commitments import Generators, Pedersen, check_points, generators_needed
 from crypto.secure_sum import child, schemes
+from participants.analyst import SpecAnalyst
 from participants.round.words import Analyst, Fields, Ports
 
 DECRYPT_TIMEOUT_S = 120.0
@@ -40,6 +43,20 @@ def fhe_ports(analyst: Analyst, cache: Path | None = None, progress: Progress | 
     return Ports(schemes.fhe(), analyst, commit, verify, check, open_total, os.urandom, envelopes.generate)
 
 
+def mpc_ports(analyst: Analyst, members: Sequence[tuple[bytes, bytes]], cache: Path | None = None) -> Ports:
+    """Shares for a committee; commitments as under FHE.
+
+    Args:
+        members: (address, HPKE public key), in the study's order.
+    """
+    ports = fhe_ports(analyst, cache)
+    return replace(ports, scheme=schemes.mpc(), open_total=_no_ciphertext, committee=tuple(members))
+
+
+def _no_ciphertext(seed: bytes, total: bytes, m: int) -> Fields:
+    raise Hostile("ciphertext.none", "a committee's result is no ciphertext")
+
+
 def clear_ports(analyst: Analyst) -> Ports:
     """The same machinery without secrecy, for benchmarks and simulation. Policies refuse it by default."""
     scheme = schemes.clear()
@@ -55,5 +72,7 @@ def clear_ports(analyst: Analyst) -> Ports:
     )
 
 
-def ports_for(name: str, analyst: Analyst) -> Ports:
+def ports_for(name: str, analyst: SpecAnalyst) -> Ports:
+    if name == "mpc":
+        return mpc_ports(analyst, [(m.address, m.key) for m in analyst.spec.committee])
     return clear_ports(analyst) if name == "clear" else fhe_ports(analyst)

@@ -154,11 +154,34 @@ def _kind(variable: Number | Duration | Category | Event) -> str:
             return "yes or no"
 
 
+def _robust(spec: StudySpec) -> list[str]:
+    robust = spec.robust
+    if robust is None:
+        return []
+    far = "left out by name" if robust.outside == "exclude" else "a reason to open nothing"
+    names = _and(robust.analyses)
+    lines = [f"in {names}, a contribution beyond its declared norm is {far}"]
+    if robust.combine != "sum":
+        lines.append(
+            f"in {names}, the {robust.combine} over hospitals; no commitment proves it, the committee does"
+        )
+    return lines
+
+
 def _leaving(spec: StudySpec) -> list[str]:
     if spec.sum == "clear":
         return ["this hospital's own sums, readable by the coordinator: simulation only"]
+    if spec.sum == "mpc":
+        members = _and([f"{member.name} ({member.org})" for member in spec.committee])
+        what = [
+            f"your sums in three shares, one sealed to each of {members}: one can read nothing,"
+            " two can read all",
+            *_robust(spec),
+        ]
+    else:
+        what = ["encrypted, masked sums over your patients; the coordinator can read none of them"]
     return [
-        "encrypted, masked sums over your patients; the coordinator can read none of them",
+        *what,
         f"once the chain has locked the set: the sum over all hospitals of the set (at least {spec.min_sites}),"
         " to those hospitals",
         f"the finished result, to the sponsor's key alone; counts below {spec.release.min_cell} are merged first",

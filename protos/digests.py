@@ -206,10 +206,23 @@ def state_commit(salt: bytes, state: bytes) -> bytes:
     return tagged("state", salt, state)
 
 
-def result_hash(salt: bytes, total: bytes, randomness: bytes) -> bytes:
-    """``total``: little-endian uint64 of each opened field; ``randomness``: 32 big-endian bytes."""
-    return tagged("result", salt, total, randomness)
+def result_hash(salt: bytes, total: bytes, randomness: bytes, accepted: bytes = b"") -> bytes:
+    """``total``: little-endian uint64 of each opened field; ``randomness``: 32 big-endian bytes.
+
+    ``accepted``: what a committee's sum is made of, one byte for each hospital of the lock; else empty.
+    """
+    return tagged("result", salt, total, randomness, *([accepted] if accepted else []))
 
 
 def genesis_salt(spec_hash: bytes) -> bytes:
     return tagged("genesis-salt", spec_hash)
+
+
+def committee_release(study: bytes, round_: int, release: int) -> bytes:
+    """Names what a committee opens once: a retry of the same set keeps it under another lock."""
+    return tagged("committee-release", study, round_.to_bytes(4, "big"), release.to_bytes(4, "big"))
+
+
+def committee_session(lock: bytes, number: int) -> bytes:
+    """Names one meeting of the three members."""
+    return tagged("committee-session", lock, number.to_bytes(4, "big"))

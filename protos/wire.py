@@ -68,6 +68,20 @@ LENGTHS: dict[str, dict[str, tuple[int, int]]] = {
     "Sum": {"lock_id": HASH, "total": (1, MAX_BLOB)},
     "RecoveredMask": {"org": ADDRESS},
     "Dispute": {"lock_id": HASH, "org": ADDRESS, "code": TEXT},
+    "Inputs": {"lock_id": HASH},
+    "Compute": {"lock_id": HASH},
+    "JobFailed": {"lock_id": HASH, "org": ADDRESS, "code": TEXT},
+    "SealedKey": {"org": ADDRESS, "sealed": (64, 4096)},
+    "Output": {
+        "lock_id": HASH,
+        "org": ADDRESS,
+        "run": HASH,
+        "bad": (3, MAX_PARTIES),
+        "accepted": (3, MAX_PARTIES),
+        "payload": (48, MAX_BLOB),
+        "signature": SIGNATURE,
+    },
+    "Outputs": {"lock_id": HASH},
     "Seal": dict.fromkeys(
         (
             "lock_id",
@@ -106,6 +120,7 @@ LENGTHS: dict[str, dict[str, tuple[int, int]]] = {
         "state_before": (1, MAX_BLOB),
         "salt": HASH,
         "state": (1, MAX_BLOB),
+        "accepted": (0, MAX_PARTIES),
     },
     "Openings": {},
     "Bundle": {"spec": (2, 1 << 20), "sealed_openings": (0, MAX_BLOB)},
@@ -124,6 +139,7 @@ RANGES = {("Ctx", "mode"): (digests.EXACT, digests.DP)}
 COUNTS = {("Bundle", "rounds"): 4096, ("Openings", "openings"): 4096, ("Release", "seal_ids"): 4096}
 REQUIRED = {
     "Task": ("ctx",),
+    "Inputs": ("ctx",),
     "Ready": ("header",),
     "Complaint": ("box",),
     "SealShare": ("seal",),

@@ -43,6 +43,7 @@ max_missing = "0.10"
 [variables]
 age = {{ kind = "number", unit = "a", range = [0, 120], centre = 60, scale = 10 }}
 bmi = {{ kind = "number", unit = "kg/m2", range = [0, 80], centre = 25, scale = 5 }}
+{more}
 {analyses}
 """
 
@@ -55,8 +56,9 @@ def tiny_spec(
     rounds: int = 1,
     sum_: str = "fhe",
     window: int = 60,
+    more: str = "",
 ) -> StudySpec:
-    """A study of means, each analysis one round."""
+    """A study of means, each analysis one round. ``more``: further tables of the file."""
     return StudySpec.load(
         TINY.format(
             id=name,
@@ -64,6 +66,7 @@ def tiny_spec(
             sites=", ".join(f'"{s}"' for s in sites),
             sum=sum_,
             window=window,
+            more=more,
             analyses="".join(MOMENTS.format(id=f"m{i}") for i in range(rounds)),
         )
     )

@@ -10,14 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics import layout as layouts
-from analytics import registry
+from analytics import registry, study_committee
 from analytics.analysis import Analysis
 from analytics.layout import Layout
 from analytics.privacy import Plan, plan_of, terms_of
 from analytics.state import StudyState
 from analytics.study import StudySpec
+from analytics.study_committee import Robust
 from consilium_errors import Hostile
 from crypto.commitments import Generators, Pedersen, generators_needed
+from crypto.mpc.words import method_id
 
 
 class SpecArithmetic:
@@ -34,9 +36,25 @@ class SpecArithmetic:
         self._scheme = schemes.by_name(self._spec.sum)
         self._cache = cache
 
+    def method(self, state: bytes) -> bytes:
+        rule = self._rule(state)
+        if not self.shared:
+            return self._scheme.method_id
+        if rule is None:
+            return method_id("sum", 0, None, False)
+        bound = study_committee.norm_bound(self._spec, self.current(state))
+        return method_id(rule.combine, rule.cut, bound, rule.outside == "refuse")
+
+    def proven(self, state: bytes) -> bool:
+        rule = self._rule(state)
+        return rule is None or rule.combine == "sum"
+
     @property
-    def method(self) -> bytes:
-        return self._scheme.method_id
+    def shared(self) -> bool:
+        return bool(self._spec.committee)
+
+    def _rule(self, state: bytes) -> Robust | None:
+        return study_committee.rule(self._spec, self.current(state))
 
     @property
     def promise(self) -> Plan | None:

@@ -29,9 +29,15 @@ Fields = NDArray[np.uint64]
 class Arithmetic(Protocol):
     """One study's analytics and commitments, as the auditor needs them. States are canonical bytes."""
 
+    def method(self, state: bytes) -> bytes:
+        """Id of the way in which the next sum is made."""
+
+    def proven(self, state: bytes) -> bool:
+        """Whether commitments prove the next sum; a committee's median rests on the committee."""
+
     @property
-    def method(self) -> bytes:
-        """Id of the way of summing that the spec names."""
+    def shared(self) -> bool:
+        """Whether a committee computes, and says who is in each result."""
 
     @property
     def promise(self) -> Plan | None:
@@ -75,6 +81,7 @@ def check_openings(
     with findings.checking("openings", "bundle", f"{len(chain)} openings in the chain's order"):
         expect("audit.openings", "seals", tuple(x.seal_id for x in chain), tuple(o.seal_id for o in openings))
     by_seal = {o.seal_id: o for o in openings}
+    first: dict[bytes, tuple[bytes, ...]] = {}
     for sealed, plan in zip(chain, plans, strict=False):
         subject = f"{short(sealed.lock.ctx.study)} round {sealed.lock.ctx.round}"
         opening = by_seal.get(sealed.seal_id)
@@ -84,15 +91,18 @@ def check_openings(
             )
             continue
         with findings.checking("opening", subject):
-            check_opening(opening, sealed, plan, arithmetic)
+            accepted = check_opening(opening, sealed, plan, arithmetic)
+            _check_same(first, accepted, sealed.lock.ctx, plan)
             findings.openings += 1
 
 
-def check_opening(opening: pb.Opening, sealed: SealedLock, plan: RoundPlan, arithmetic: Arithmetic) -> None:
-    """Raises Hostile with a code of its own for each thing that differs."""
+def check_opening(
+    opening: pb.Opening, sealed: SealedLock, plan: RoundPlan, arithmetic: Arithmetic
+) -> tuple[bytes, ...]:
+    """The hospitals that are in the sum; raises Hostile with a code of its own for each thing that differs."""
     seal, ctx = sealed.seal, sealed.lock.ctx
     before, after = opening.state_before, opening.state
-    result = digests.result_hash(opening.salt, opening.sum, opening.randomness)
+    result = digests.result_hash(opening.salt, opening.sum, opening.randomness, opening.accepted)
     expect("audit.result", "result", seal.result_hash, result)
     salted = digests.state_commit(opening.salt_before, before)
     expect("audit.state_before", "state before", seal.state_before, salted)
@@ -102,15 +112,47 @@ def check_opening(opening: pb.Opening, sealed: SealedLock, plan: RoundPlan, arit
     analysis = digests.analysis_id(arithmetic.current(before))
     expect("audit.analysis", "analysis that the state asks for", ctx.analysis, analysis)
     length, fields, params = arithmetic.layout(before)
-    expect("audit.method", "way of summing", arithmetic.method, seal.method)
+    expect("audit.method", "way of summing", arithmetic.method(before), seal.method)
     expect("audit.params", "parameters", digests.tagged("params", params), seal.params)
     expect("audit.layout", "layout", (length, fields), (plan.length, plan.fields))
     total = _fields(opening.sum, length)
     randomness = int.from_bytes(opening.randomness, "big")
-    arithmetic.verify_sum(total, fields, randomness, plan.commitments)
-    moved = arithmetic.move(before, total, len(plan.orgs))
+    inside = _accepted(opening, plan, arithmetic)
+    commitments = [c for c, yes in zip(plan.commitments, inside, strict=True) if yes]
+    if arithmetic.proven(before):
+        arithmetic.verify_sum(total, fields, randomness, commitments)
+    moved = arithmetic.move(before, total, sum(inside))
     if moved != after:
         raise Hostile("audit.state", "the sum does not lead to the state that was sealed")
+    return tuple(org for org, yes in zip(plan.orgs, inside, strict=True) if yes)
+
+
+def _accepted(opening: pb.Opening, plan: RoundPlan, arithmetic: Arithmetic) -> list[bool]:
+    """For each hospital of the plan whether it is in the sum: all are, unless a committee left some out.
+
+    Raises:
+        Hostile: ``audit.accepted``.
+    """
+    if not arithmetic.shared:
+        expect("audit.accepted", "hospitals left out", b"", opening.accepted)
+        return [True] * len(plan.orgs)
+    if len(opening.accepted) != len(plan.orgs) or max(opening.accepted) > 1 or sum(opening.accepted) < 3:
+        raise Hostile("audit.accepted", "not one mark for each hospital, or fewer than three in the sum")
+    return [bool(mark) for mark in opening.accepted]
+
+
+def _check_same(
+    first: dict[bytes, tuple[bytes, ...]], accepted: tuple[bytes, ...], ctx: digests.Ctx, plan: RoundPlan
+) -> None:
+    """An exact analysis is made of the same hospitals in all its rounds; a difference shows one of them.
+
+    Raises:
+        Hostile: ``audit.accepted``.
+    """
+    known = first.setdefault(ctx.analysis, accepted)
+    free = ctx.mode == digests.DP or all(use.leave_site_out for use in plan.uses)
+    if known != accepted and not free:
+        raise Hostile("audit.accepted", "an exact analysis was made of other hospitals in an earlier round")
 
 
 def _check_genesis(opening: pb.Opening, ctx: digests.Ctx, arithmetic: Arithmetic) -> None:

@@ -6,6 +6,7 @@ import hashlib
 
 from consent_contracts.plan import Plan, check_plan, check_receipts
 from consilium_errors import Hostile, Unavailable
+from coordinator.round import meeting
 from coordinator.round.desk import Desk
 from coordinator.round.judging import odd_ones
 from coordinator.round.recovering import recover, recovered
@@ -38,7 +39,7 @@ def advance(desk: Desk) -> Step:
     if desk.slot("locked") is None:
         return _gather_uploads(desk, attempt, plan)
     if desk.slot("sum") is None:
-        return _gather_unlocks(desk, plan)
+        return meeting.advance(desk, plan) if desk.facts.committee else _gather_unlocks(desk, plan)
     return _gather_seals(desk, plan)
 
 
@@ -220,7 +221,10 @@ def _locked(
         records.append(Record(desk.study_scope, f"set-{attempt.analysis}", b"".join(plan.orgs)))
     return Step(
         records=tuple(records),
-        send=tuple((org, "locked", message) for org in plan.orgs),
+        send=(
+            *((org, "locked", message) for org in plan.orgs),
+            *meeting.invitations(desk, plan, receipts, lock_id),
+        ),
         progress="locked",
     )
 

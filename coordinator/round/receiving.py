@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from consent_contracts.plan import check_hellos
 from consent_contracts.signed import opened, verify_typed
 from consilium_errors import Hostile
+from coordinator.round import meeting
 from coordinator.round.desk import Desk
 from coordinator.round.judging import box_is_bad, check_commitment
 from coordinator.round.recovering import on_mask_share
@@ -59,7 +60,12 @@ def on_upload(desk: Desk, body: bytes) -> Step:
     upload = digests.upload_hash(hashlib.sha256(message.ciphertext).digest(), message.rho_box)
     digest = digests.receipt_digest(digests.ledger_domain(plan.ctx), plan.plan_hash, message.org, upload)
     verify_typed(digest, message.signature, message.org, desk.view.agents)
-    desk.scheme.check(message.ciphertext, desk.packing(plan).coefficients)
+    if desk.facts.committee:
+        desk.scheme.check(message.ciphertext, plan.length)
+        if message.rho_box != plan.headers[plan.orgs.index(message.org)].commitment:
+            raise Hostile("upload.commitment", "the receipt names another commitment than the plan")
+    else:
+        desk.scheme.check(message.ciphertext, desk.packing(plan).coefficients)
     return _once(desk, "upload", message.org, body)
 
 
@@ -159,6 +165,8 @@ RECEIVERS: Mapping[str, Callable[[Desk, bytes], Step]] = {
     "catch-up-request": on_catch_up_request,
     "catch-up": on_catch_up,
     "release": on_release,
+    "output": meeting.on_output,
+    "job-failed": meeting.on_job_failed,
 }
 
 

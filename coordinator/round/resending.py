@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from consent_contracts.plan import Plan
+from coordinator.round import meeting
 from coordinator.round.desk import Desk
 from coordinator.round.recovering import held_back
 from coordinator.round.words import Step
@@ -21,6 +22,8 @@ def waiting_for(desk: Desk) -> tuple[str, tuple[bytes, ...]]:
         return "", ()
     for asked, answer in _ANSWERS:
         if desk.slot(asked) is not None:
+            if answer == "unlock" and desk.facts.committee:
+                return "output", meeting.missing(desk)
             got = desk.got(answer)
             return answer, tuple(o for o in desk.greeted() if o not in got)
     got = {**desk.got("hello"), **desk.got("refusal")}
@@ -41,9 +44,14 @@ def resend(desk: Desk) -> Step:
         return Step(send=tuple((org, "hellos", body) for org in orgs))
     if kind == "upload":
         return Step(send=tuple((org, "plan", _plan_for(desk, org)) for org in orgs))
+    if kind == "output":
+        return Step(send=meeting.again(desk, orgs))
     locked = tuple((org, "locked", desk.slot("locked") or b"") for org in orgs)
     if kind == "unlock":
         return Step(send=(*locked, *_recoveries(desk, orgs)))
+    if desk.facts.committee:  # nothing answers "locked" there, and the outputs cannot be read without it
+        outputs = desk.slot("sum") or b""
+        return Step(send=(*locked, *((org, "outputs", outputs) for org in orgs)))
     # One whose mask was recovered meanwhile has not unlocked yet: the lock first.
     unlocked = desk.got("unlock")
     late = tuple(letter for letter in locked if letter[0] not in unlocked)

@@ -82,6 +82,7 @@ class StudyFacts:
     code_hash: bytes
     genesis_commit: bytes  # public: the first state derives from the spec
     first_analysis: str
+    committee: tuple[bytes, ...] = ()  # addresses of the three members, in the study's order
 
 
 @dataclass(frozen=True)

@@ -235,8 +235,8 @@ class Gate:
         member.check_time(now())  # a connection may outlive its certificate
         if self._revocations is not None:
             self._revocations.check(member)
-        if member.role != "hospital":
-            raise Refused("gate.role", "only hospitals come through this door")
+        if member.role not in ("hospital", "committee"):
+            raise Refused("gate.role", "only hospitals and committee members come through this door")
         expected = self._node_keys.get(member.org)
         if expected is None:
             raise Refused("gate.stranger", "not a hospital of this consortium")

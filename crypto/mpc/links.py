@@ -1,11 +1,13 @@
-"""Links between the three members: mutual TLS 1.3 over TCP, frames with a length, every wait with an end.
+"""Links between the three members: gRPC streams under mutual TLS, every wait with an end.
 
 Rules
-* Each pair has two connections, one for each direction (`handshake` has who may be at the other end).
-* A frame is its length (8 bytes, big endian) and that many bytes; longer than the limit is Hostile.
+* Each pair has two streams, one for each direction; the dialler only sends, the listener only takes.
+* The listener reads who dials from the client certificate: exactly ``consilium://committee/<0xaddress>`` of a
+  pinned member, valid and not revoked. The dialler demands a certificate for `host_of` the member it means.
+* Both name the same session, or there is no stream.
 * Receiving and sending give up after ``timeout_s`` and name the peer: Unavailable ``mpc.silent_peer``.
-* A connection that ends without the farewell frame is Unavailable ``mpc.peer_lost``. `close` waits until the
-  other two have come as far; leaving by an exception tells them at once.
+* A stream that ends otherwise than by the dialler's own word is Unavailable ``mpc.peer_lost``. `close` waits until
+  the other two have come as far; leaving by an exception tells them at once.
 * No error here is a RuntimeError: CrypTen takes those for lack of memory and computes again.
 """
 
@@ -15,25 +17,27 @@ import contextlib
 import logging
 import queue
 import socket
-import ssl
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
-from consilium_errors import Error, Hostile, Misuse, Refused, Unavailable
-from crypto.mpc.handshake import Credentials, Session, answer, dial
+import grpc
+
+from consilium_errors import Error, Hostile, Misuse, Unavailable
+from crypto.mpc.handshake import Credentials, Session, host_of, identify
 from crypto.mpc.inbox import Inbox
 
 FRAME_LIMIT: Final = 1 << 28
-_HEADER: Final = 8
-_FAREWELL: Final = (1 << 64) - 1
-_SMALL: Final = 1 << 14  # joined with its header; copying is cheaper than another record
-_GREETING_S: Final = 5.0
-_AT_ONCE: Final = 16
+_SERVICE: Final = "consilium.mpc.Mesh"
+SESSION: Final = "consilium-session-bin"
+_WELCOME: Final = b"welcome"
 _RETRY_S: Final = 0.02
 _POLL_S: Final = 0.05
+_QUEUED: Final = 4
+_WORKERS: Final = 8
 
 _log = logging.getLogger(__name__)
 
@@ -41,85 +45,55 @@ Buffer = bytes | bytearray | memoryview
 
 
 class Links:
-    """This member's links to the other two. For one thread; use as a context manager.
+    """This member's links to the other two. For one thread; use as a context manager. Made by `connect`."""
 
-    Raises:
-        Refused: ``mpc.plaintext_link`` for anything but TLS 1.3 connections to each other member.
-    """
-
-    def __init__(
-        self,
-        session: Session,
-        inbound: Mapping[int, socket.socket],
-        outbound: Mapping[int, socket.socket],
-        *,
-        timeout_s: float,
-        frame_limit: int = FRAME_LIMIT,
-    ) -> None:
+    def __init__(self, session: Session, *, timeout_s: float, frame_limit: int) -> None:
         self.rank, self.orgs, self.session = session.rank, session.orgs, session
         self.timeout_s, self._limit = timeout_s, frame_limit
-        others = session.others()
-        self._in = {peer: _protected(inbound.get(peer)) for peer in others}
-        self._out = {peer: _protected(outbound.get(peer)) for peer in others}
-        self._inboxes = {peer: Inbox(2 * frame_limit) for peer in others}
+        self._inboxes = {peer: Inbox(2 * frame_limit) for peer in session.others()}
+        self._out: dict[int, _Outbound] = {}
+        self._server: Any = None
+        self._joined: queue.Queue[int] = queue.Queue()
+        self._greeted: set[int] = set()
+        self._lock = threading.Lock()
         self._ended = False
-        for peer in others:
-            self._in[peer].settimeout(None)  # the wait is bounded where a frame is asked for
-            self._out[peer].settimeout(timeout_s)
-        self._readers = [threading.Thread(target=self._read, args=(p,), daemon=True) for p in others]
-        for reader in self._readers:
-            reader.start()
 
     @classmethod
     def connect(
         cls,
         session: Session,
         addresses: Sequence[tuple[str, int]],
-        listener: socket.socket,
         credentials: Credentials,
         *,
         timeout_s: float,
         frame_limit: int = FRAME_LIMIT,
     ) -> Self:
-        """Wait for the other members and connect.
+        """Listen, and wait for the other members.
 
         Args:
-            addresses: host and port of each member by rank; our own is not used.
-            listener: bound and listening; closed here.
+            addresses: host and port of each member by rank; ours is where to listen.
 
         Raises:
-            Unavailable: ``mpc.silent_peer``. Hostile: ``mpc.peer_identity``. Misuse: ``mpc.credentials``.
+            Unavailable: ``mpc.silent_peer``, ``mpc.door``. Misuse: ``mpc.credentials``.
         """
         deadline = time.monotonic() + timeout_s
-        outbound: dict[int, ssl.SSLSocket] = {}
-        with _Door(session, listener, credentials) as door:
-            client = credentials.context(ssl.PROTOCOL_TLS_CLIENT)
-            try:
-                for peer in session.others():
-                    outbound[peer] = _reach(client, addresses[peer], peer, session, credentials, deadline)
-                inbound = door.wait(deadline)
-            except BaseException:
-                for tls in outbound.values():
-                    tls.close()
-                raise
-        return cls(session, inbound, outbound, timeout_s=timeout_s, frame_limit=frame_limit)
+        links = cls(session, timeout_s=timeout_s, frame_limit=frame_limit)
+        try:
+            links._listen(addresses[session.rank], credentials, deadline)
+            for peer in session.others():
+                links._out[peer] = _Outbound(links, peer, addresses[peer], credentials, deadline)
+            links._wait(deadline)
+        except BaseException:
+            links.abort()
+            raise
+        return links
 
     def send(self, peer: int, body: Buffer) -> None:
         """Raises Unavailable ``mpc.silent_peer``, ``mpc.peer_lost``; Misuse ``mpc.frame`` beyond the limit."""
         size = memoryview(body).nbytes
         if size > self._limit:
             raise Misuse("mpc.frame", f"a frame of {size} bytes; the limit is {self._limit}")
-        header = size.to_bytes(_HEADER, "big")
-        try:
-            if size <= _SMALL:
-                self._out[peer].sendall(header + bytes(body))
-            else:
-                self._out[peer].sendall(header)
-                self._out[peer].sendall(body)
-        except TimeoutError:
-            raise self._silent(peer, "takes nothing") from None
-        except OSError:
-            raise self._lost(peer) from None
+        self._out[peer].put(bytes(body), self.timeout_s)
 
     def receive(self, peer: int, size: int | None = None) -> bytearray:
         """The next frame from ``peer``.
@@ -132,7 +106,7 @@ class Links:
         """
         frame = self._inboxes[peer].take(self.timeout_s)
         if frame is None:
-            raise self._silent(peer, "sent nothing")
+            raise self.silent(peer, "sent nothing")
         if size is not None and len(frame) != size:
             raise Hostile("mpc.frame", f"{self.name(peer)} sent {len(frame)} bytes in place of {size}")
         return frame
@@ -141,7 +115,7 @@ class Links:
         """Send ``body`` to both others; what each of them sent, and our own, by rank."""
         for peer in self._out:
             self.send(peer, body)
-        found = {peer: bytes(self.receive(peer, size)) for peer in self._in}
+        found = {peer: bytes(self.receive(peer, size)) for peer in self._inboxes}
         return {**found, self.rank: bytes(body)}
 
     def barrier(self) -> None:
@@ -156,9 +130,10 @@ class Links:
             return
         try:
             self.barrier()
-            for tls in self._out.values():
-                with contextlib.suppress(OSError):
-                    tls.sendall(_FAREWELL.to_bytes(_HEADER, "big"))
+            for out in self._out.values():
+                out.finish()
+            for out in self._out.values():
+                out.wait(self.timeout_s)
         finally:
             self.abort()
 
@@ -166,15 +141,11 @@ class Links:
         """End at once; the peers notice."""
         self._ended = True
         for peer, inbox in self._inboxes.items():
-            inbox.end(self._lost(peer))
-        connections = (*self._out.values(), *self._in.values())
-        for tls in connections:
-            with contextlib.suppress(OSError):
-                tls.shutdown(socket.SHUT_RDWR)
-        for reader in self._readers:
-            reader.join(timeout=1)
-        for tls in connections:
-            tls.close()
+            inbox.end(self.lost(peer))
+        for out in self._out.values():
+            out.cancel()
+        if self._server is not None:
+            self._server.stop(0).wait(1)
 
     def __enter__(self) -> Self:
         return self
@@ -190,29 +161,78 @@ class Links:
     def name(self, peer: int) -> str:
         return f"member {peer} (0x{self.orgs[peer].hex()})"
 
-    def _read(self, peer: int) -> None:
-        inbox, tls = self._inboxes[peer], self._in[peer]
-        why: Error = self._lost(peer)
-        with contextlib.suppress(OSError, EOFError, ValueError):
-            while True:
-                size = int.from_bytes(_exactly(tls, _HEADER), "big")
-                if size == _FAREWELL:
-                    break
-                if size > self._limit:
-                    why = Hostile("mpc.frame", f"{self.name(peer)} announces a frame of {size} bytes")
-                    break
-                if not inbox.put(_exactly(tls, size)):
-                    break
-        inbox.end(why)
+    # the door -----------------------------------------------------------------------------------------
 
-    def _silent(self, peer: int, what: str) -> Unavailable:
+    def _listen(self, address: tuple[str, int], credentials: Credentials, deadline: float) -> None:
+        ca, certificate, key = credentials.read()
+        secure = grpc.ssl_server_credentials(
+            [(key, certificate)], root_certificates=ca, require_client_auth=True
+        )
+
+        def frames(requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
+            peer = self._admit(context, credentials)
+            yield _WELCOME
+            self._joined.put(peer)
+            self._read(peer, requests)
+
+        handler: Any = grpc.stream_stream_rpc_method_handler(frames)
+        _await_free(address, deadline)
+        server = grpc.server(
+            ThreadPoolExecutor(_WORKERS),
+            handlers=[grpc.method_handlers_generic_handler(_SERVICE, {"Frames": handler})],
+            options=[
+                ("grpc.so_reuseport", 0),
+                ("grpc.max_receive_message_length", self._limit),
+            ],
+        )
+        try:
+            server.add_secure_port(f"{address[0]}:{address[1]}", secure)
+        except RuntimeError:
+            raise _taken(address) from None
+        server.start()
+        self._server = server
+
+    def _admit(self, context: Any, credentials: Credentials) -> int:
+        """Rank of the pinned member that dials; anybody else is turned away."""
+        try:
+            pem = context.auth_context().get("x509_pem_cert", [b""])[0]
+            peer = identify(pem, self.orgs, credentials)
+            said = dict(context.invocation_metadata()).get(SESSION)
+            if peer == self.rank or said != self.session.hello(peer, self.rank):
+                raise Hostile("mpc.peer_identity", "a member greets from another session")
+            with self._lock:
+                if peer in self._greeted:
+                    raise Hostile("mpc.peer_identity", "a member greets twice")
+                self._greeted.add(peer)
+        except Error as error:
+            _log.warning("a stream was turned away: %s", error.code)
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "")
+        return peer
+
+    def _read(self, peer: int, requests: Iterator[bytes]) -> None:
+        inbox = self._inboxes[peer]
+        with contextlib.suppress(Exception):  # whatever gRPC raises when the peer is gone
+            for frame in requests:
+                if not inbox.put(bytearray(frame)):
+                    break
+        inbox.end(self.lost(peer))
+
+    def _wait(self, deadline: float) -> None:
+        missing = set(self.session.others())
+        while missing:
+            try:
+                missing.discard(self._joined.get(timeout=max(deadline - time.monotonic(), 0)))
+            except queue.Empty:
+                raise unreached(self.session, min(missing)) from None
+
+    def silent(self, peer: int, what: str) -> Unavailable:
         return Unavailable(
             "mpc.silent_peer",
             f"{self.name(peer)} {what} for {self.timeout_s:g} s",
             "ask that member; nothing is lost, and the job runs again from the stored shares",
         )
 
-    def _lost(self, peer: int) -> Unavailable:
+    def lost(self, peer: int) -> Unavailable:
         return Unavailable(
             "mpc.peer_lost",
             f"{self.name(peer)} ended the connection",
@@ -220,112 +240,115 @@ class Links:
         )
 
 
-class _Door:
-    """Accepts the other members. Whoever else knocks is turned away and delays nobody."""
+class _Outbound:
+    """The stream to one peer. The dialler's own word that it is done is the end of its requests."""
 
-    def __init__(self, session: Session, listener: socket.socket, credentials: Credentials) -> None:
-        self._session, self._listener, self._credentials = session, listener, credentials
-        self._context = credentials.context(ssl.PROTOCOL_TLS_SERVER)
-        self._guests: queue.Queue[tuple[int, ssl.SSLSocket]] = queue.Queue()
-        self._greeting = threading.BoundedSemaphore(_AT_ONCE)
-        self._shut = threading.Event()
-        self._thread = threading.Thread(target=self._accept, daemon=True)
+    def __init__(
+        self, links: Links, peer: int, address: tuple[str, int], credentials: Credentials, deadline: float
+    ) -> None:
+        self._links, self._peer = links, peer
+        self._frames: queue.Queue[bytes | None] = queue.Queue(_QUEUED)
+        ca, certificate, key = credentials.read()
+        self._channel = grpc.secure_channel(
+            f"{address[0]}:{address[1]}",
+            grpc.ssl_channel_credentials(ca, key, certificate),
+            options=[
+                ("grpc.ssl_target_name_override", host_of(links.orgs[peer])),
+                ("grpc.initial_reconnect_backoff_ms", 50),
+                ("grpc.min_reconnect_backoff_ms", 50),
+                ("grpc.max_reconnect_backoff_ms", 200),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.use_local_subchannel_pool", 1),
+            ],
+        )
+        self._call = self._dial(deadline)
 
-    def __enter__(self) -> Self:
-        self._listener.settimeout(_POLL_S)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._shut.set()
-        self._listener.close()
-        self._thread.join()
-
-    def wait(self, deadline: float) -> dict[int, ssl.SSLSocket]:
-        """One connection from each; of two from the same member the later one counts."""
-        found: dict[int, ssl.SSLSocket] = {}
-        while len(found) < len(self._session.others()):
+    def _dial(self, deadline: float) -> Any:
+        """Dial until the peer answers; it may not have started yet, or still be in an earlier session."""
+        start: Any = self._channel.stream_stream(f"/{_SERVICE}/Frames")
+        hello = self._links.session.hello(self._links.rank, self._peer)
+        while (left := deadline - time.monotonic()) > 0:
+            call = start(self._requests(), metadata=((SESSION, hello),), wait_for_ready=True, timeout=None)
             try:
-                peer, tls = self._guests.get(timeout=max(deadline - time.monotonic(), 0))
-            except queue.Empty:
-                for guest in found.values():
-                    guest.close()
-                away = [r for r in self._session.others() if r not in found]
-                raise _unreached(self._session, away[0]) from None
-            if peer in found:
-                found[peer].close()
-            found[peer] = tls
-        return found
-
-    def _accept(self) -> None:
-        while not self._shut.is_set():
-            try:
-                raw, _ = self._listener.accept()
-            except TimeoutError:
-                continue
-            except OSError:
-                return
-            if not self._greeting.acquire(blocking=False):
-                raw.close()
-                continue
-            threading.Thread(target=self._greet, args=(raw,), daemon=True).start()
-
-    def _greet(self, raw: socket.socket) -> None:
-        try:
-            raw.settimeout(_GREETING_S)
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._guests.put(answer(raw, self._context, self._session, self._credentials))
-        except (OSError, ValueError, Error) as reason:
-            _log.warning("a connection was turned away: %s", type(reason).__name__)
-            raw.close()
-        finally:
-            self._greeting.release()
-
-
-def _reach(
-    context: ssl.SSLContext,
-    address: tuple[str, int],
-    peer: int,
-    session: Session,
-    credentials: Credentials,
-    deadline: float,
-) -> ssl.SSLSocket:
-    """Dial until the peer answers; it may not have started yet, or still be in an earlier session."""
-    while (left := deadline - time.monotonic()) > 0:
-        raw: socket.socket | None = None
-        try:
-            raw = socket.create_connection(address, timeout=min(left, _GREETING_S))
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return dial(raw, context, peer, session, credentials)
-        except ssl.SSLCertVerificationError:
-            raise Hostile(
-                "mpc.peer_identity", f"another authority's certificate at the address of member {peer}"
-            ) from None
-        except OSError:
+                answered = _within(call, left)
+            except grpc.RpcError:
+                answered = None
+            if answered == _WELCOME:
+                return call
+            call.cancel()
+            self._frames.put(None)  # frees the thread that waits for frames of the call that came to nothing
+            self._frames = queue.Queue(_QUEUED)
             time.sleep(_RETRY_S)
-    raise _unreached(session, peer)
+        self._channel.close()
+        raise unreached(self._links.session, self._peer)
+
+    def _requests(self) -> Iterator[bytes]:
+        frames = self._frames
+        while (frame := frames.get()) is not None:
+            yield frame
+
+    def put(self, frame: bytes, timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            if not self._call.is_active():
+                raise self._links.lost(self._peer)
+            try:
+                return self._frames.put(frame, timeout=min(_POLL_S, timeout_s))
+            except queue.Full:
+                if time.monotonic() >= deadline:
+                    raise self._links.silent(self._peer, "takes nothing") from None
+
+    def finish(self) -> None:
+        with contextlib.suppress(queue.Full):
+            self._frames.put(None, timeout=self._links.timeout_s)
+
+    def wait(self, timeout_s: float) -> None:
+        """Until the peer has read to the end."""
+        ended = threading.Event()
+        if self._call.add_callback(ended.set):
+            ended.wait(timeout_s)
+
+    def cancel(self) -> None:
+        self._call.cancel()
+        with contextlib.suppress(queue.Full):
+            self._frames.put_nowait(None)
+        self._channel.close()
 
 
-def _unreached(session: Session, peer: int) -> Unavailable:
+def _await_free(address: tuple[str, int], deadline: float) -> None:
+    """The process of an earlier meeting may be about to end.
+
+    Raises:
+        Unavailable: ``mpc.door``.
+    """
+    while True:
+        try:
+            socket.create_server(address).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise _taken(address) from None
+            time.sleep(_POLL_S)
+        else:
+            return
+
+
+def _taken(address: tuple[str, int]) -> Unavailable:
+    return Unavailable("mpc.door", f"cannot listen on {address[0]}:{address[1]}", "end whoever listens there")
+
+
+def _within(call: Any, seconds: float) -> bytes | None:
+    """The first answer, or None if none comes in time."""
+    timer = threading.Timer(seconds, call.cancel)
+    timer.start()
+    try:
+        return next(call, None)
+    finally:
+        timer.cancel()
+
+
+def unreached(session: Session, peer: int) -> Unavailable:
     return Unavailable(
         "mpc.silent_peer",
         f"member {peer} (0x{session.orgs[peer].hex()}) is not reached",
         "ask that member; nothing is lost, and the job runs again from the stored shares",
     )
-
-
-def _protected(connection: socket.socket | None) -> ssl.SSLSocket:
-    if not isinstance(connection, ssl.SSLSocket) or connection.version() != "TLSv1.3":
-        raise Refused("mpc.plaintext_link", "members talk over TLS 1.3 and nothing else")
-    return connection
-
-
-def _exactly(tls: ssl.SSLSocket, size: int) -> bytearray:
-    frame = bytearray(size)
-    view, at = memoryview(frame), 0
-    while at < size:
-        step = tls.recv_into(view[at:])
-        if not step:
-            raise EOFError
-        at += step
-    return frame

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -59,19 +59,29 @@ def open_outputs(terms: Terms, outputs: Sequence[Output], org: bytes, secret: by
     return Opened(total, _divisor(terms, len(accepted)), randomness, accepted, ordered[0].noise)
 
 
+def as_sum(opened: Opened) -> Opened:
+    """A median or trimmed mean as the sum that as many hospitals as are in it would make: what analyses expect.
+
+    Rounded to the nearest grid unit, ties upwards, in integers; a median needs no rounding.
+    """
+    parties, divisor = len(opened.accepted), opened.divisor
+    total = (2 * opened.total * parties + divisor) // (2 * divisor)
+    return replace(opened, total=total, divisor=1, randomness=0)
+
+
 def check_sum(
     terms: Terms,
     opened: Opened,
     commitments: Mapping[bytes, bytes],
     verify: VerifySum,
     *,
-    offset: int,
+    offset: int | U64,
     noise_offset: int = 0,
 ) -> None:
     """Nothing if the opened sum is the sum of what the accepted hospitals and the members committed to.
 
     Args:
-        commitments: by hospital, as in the plan: to u + ``offset``, field by field.
+        commitments: by hospital, as in the plan: to u + ``offset``, one number or one for each field.
         noise_offset: what each member adds to its noise before committing.
 
     Raises:
@@ -80,11 +90,22 @@ def check_sum(
     """
     if terms.method != "sum":
         raise Misuse("mpc.method", "a median has no sum of commitments: it rests on the committee")
-    shift = len(opened.accepted) * offset + len(opened.noise) * noise_offset
-    if int(opened.total.min()) < -shift or int(opened.total.max()) > (1 << 62):
-        raise Hostile("mpc.out_of_range", "a total that no sum of accepted inputs reaches")
+    total = fields(opened, offset, noise_offset)
     posted = [*(commitments[org] for org in opened.accepted), *opened.noise]
-    verify((opened.total + np.int64(shift)).astype(np.uint64), opened.randomness, posted)
+    verify(total, opened.randomness, posted)
+
+
+def fields(opened: Opened, offset: int | U64, noise_offset: int = 0) -> U64:
+    """The total with its offsets put back, uint64 (length,), as hospitals encode what they commit to.
+
+    Raises:
+        Hostile: ``mpc.out_of_range`` for what no accepted inputs make.
+    """
+    shift = np.asarray(offset, np.uint64).astype(np.int64) * np.int64(len(opened.accepted))
+    shift = shift + np.int64(len(opened.noise) * noise_offset)
+    if (opened.total < -shift).any() or int(opened.total.max()) > (1 << 62):
+        raise Hostile("mpc.out_of_range", "a total that no sum of accepted inputs reaches")
+    return (opened.total + shift).astype(np.uint64)
 
 
 def _by_member(terms: Terms, outputs: Sequence[Output]) -> list[Output]:

@@ -7,6 +7,8 @@ the caller need not load torch. What the function needs (stores, keys) it opens 
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable
 from functools import cache
 from multiprocessing.connection import Connection
@@ -32,13 +34,19 @@ class Job(Generic[T]):
     def __init__(self, function: Callable[..., T], *args: object) -> None:
         context = _context()
         self._result, far = context.Pipe(duplex=False)
-        self._process = context.Process(target=_main, args=(far, function, args), daemon=True)
+        life, self._life = context.Pipe(duplex=False)
+        self._process = context.Process(target=_main, args=(far, life, function, args), daemon=True)
         self._process.start()
         far.close()
+        life.close()
 
     @property
     def pid(self) -> int | None:
         return self._process.pid
+
+    def done(self) -> bool:
+        """Whether `result` answers at once."""
+        return self._result.poll()
 
     def result(self, timeout_s: float) -> T:
         """What the function returned.
@@ -61,9 +69,14 @@ class Job(Generic[T]):
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Whatever it is doing."""
         self._process.kill()
         self._process.join()
         self._result.close()
+        self._life.close()
 
 
 def _failed(why: str) -> Unavailable:
@@ -72,10 +85,24 @@ def _failed(why: str) -> Unavailable:
     )
 
 
-def _main(answer: Connection[Any, Any], function: Callable[..., object], args: tuple[object, ...]) -> None:
+def _main(
+    answer: Connection[Any, Any],
+    life: Connection[Any, Any],
+    function: Callable[..., object],
+    args: tuple[object, ...],
+) -> None:
+    threading.Thread(target=_end_with, args=(life,), daemon=True).start()
     try:
         found: tuple[str, object] = ("done", function(*args))
     except Error as error:
         found = (error.kind, (error.code, str(error), error.remedy))
     answer.send(found)
     answer.close()
+
+
+def _end_with(life: Connection[Any, Any]) -> None:
+    """Whoever asked is gone, killed perhaps: nobody waits for the answer, and the door must be free again."""
+    try:
+        life.recv()
+    except (EOFError, OSError):
+        os._exit(70)

@@ -104,7 +104,7 @@ def start(links: Links) -> Engine:
         Unavailable: ``mpc.silent_peer``, ``mpc.peer_lost``.
     """
     if not isinstance(links, Links):
-        raise Refused("mpc.plaintext_link", "members talk over TLS 1.3 and nothing else")
+        raise Refused("mpc.plaintext_link", "members talk over mutual TLS and nothing else")
     parts = load()
     if MeshCommunicator.is_initialized():
         raise Misuse("mpc.started", "one engine in a process")

@@ -29,7 +29,18 @@ from crypto.mpc.words import PARTIES, tagged
 
 #: Two seeds and a share of the commitment's randomness.
 PLAINTEXT_BYTES: Final = 2 * KEY_BYTES + 32
+ENVELOPE_BYTES: Final = PLAINTEXT_BYTES + envelopes.OVERHEAD
 CHUNK: Final = 1 << 13
+
+
+def upload_size(length: int) -> int:
+    """Bytes of an upload of ``length`` values."""
+    return 8 * length + PARTIES * ENVELOPE_BYTES
+
+
+def upload_digest(ciphertext_digest: bytes) -> bytes:
+    """How `Terms` name an upload; ``ciphertext_digest`` is the sha256 of its bytes."""
+    return tagged("upload", ciphertext_digest)
 
 
 @dataclass(frozen=True)
@@ -47,9 +58,25 @@ class Upload:
     blob: bytes
     envelopes: tuple[bytes, bytes, bytes]
 
+    def to_bytes(self) -> bytes:
+        """c, then the three envelopes: `upload_size` bytes."""
+        return b"".join((self.blob, *self.envelopes))
+
+    @classmethod
+    def from_bytes(cls, body: bytes) -> Upload:
+        """Cut anything apart, also what is too short: whether it can be read shows in `open_upload`."""
+        at = max(len(body) - PARTIES * ENVELOPE_BYTES, 0)
+        first, second, third = (
+            body[at + j * ENVELOPE_BYTES : at + (j + 1) * ENVELOPE_BYTES] for j in range(PARTIES)
+        )
+        return cls(body[:at], (first, second, third))
+
     def digest(self) -> bytes:
-        """The upload hash that the hospital's receipt signs."""
-        return tagged("upload", hashlib.sha256(self.blob).digest(), *self.envelopes)
+        """As `upload_digest` of what the hospital's receipt signs."""
+        digest = hashlib.sha256(self.blob)
+        for envelope in self.envelopes:
+            digest.update(envelope)
+        return upload_digest(digest.digest())
 
 
 @dataclass(frozen=True)

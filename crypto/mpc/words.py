@@ -35,7 +35,8 @@ class Terms:
         bound: the L2 norm that an accepted vector may have; None accepts all that is well-formed.
         method: how vectors are combined; ``cut`` values are trimmed from each end.
         minimum: the fewest hospitals whose sum may be opened.
-        only: in exact mode, the set of the analysis's first opening; another is refused.
+        only: in exact mode, the set of the analysis's first opening; another is refused. Each party's own
+            knowledge, and in no digest.
         noisy: whether the members add noise (differential privacy).
 
     Raises:
@@ -93,8 +94,14 @@ class Terms:
             self.inputs_root,
             b"".join(int(n).to_bytes(16, "big", signed=True) for n in numbers),
             self.method.encode(),
-            b"any" if self.only is None else b"only" + b"".join(self.only),
         )
+
+
+def method_id(method: Method, cut: int, bound: int | None, refuse: bool) -> bytes:
+    """32 bytes that name this way of computing; what no commitment proves is called committee-trusted."""
+    trust = "committed" if method == "sum" else "committee-trusted"
+    rule = f"{method} cut={cut} bound={bound} outside={'refuse' if refuse else 'exclude'}"
+    return tagged("method", f"rss3 mod 2^64 aes-256-ctr wire=1 {rule} {trust}".encode())
 
 
 def bitmap(flags: Sequence[bool]) -> bytes:

@@ -9,7 +9,9 @@ import hashlib
 from dataclasses import dataclass
 from typing import Protocol
 
-from consilium_errors import Misuse
+from consilium_errors import Hostile, Misuse
+from crypto.mpc.sharing import upload_size
+from crypto.mpc.words import method_id as mpc_method_id
 from crypto.secure_sum import bfv, child
 from crypto.secure_sum import clear as plain
 from crypto.secure_sum.packing import U64
@@ -112,12 +114,50 @@ class _Clear:
         return plain.size(m)
 
 
-_FHE, _CLEAR = _Fhe(), _Clear()
+@dataclass(frozen=True)
+class _Mpc:
+    """Shares for a committee: here only its name and the size of an upload; the rest is `crypto.mpc`."""
+
+    name: str = "mpc"
+    method_id: bytes = mpc_method_id("sum", 0, None, False)
+    masked: bool = True
+
+    def check(self, upload: bytes, m: int) -> None:
+        """``m``: values of the vector."""
+        if len(upload) != upload_size(m):
+            raise Hostile("ciphertext.length", "the upload has another length than the layout")
+
+    def encrypt(self, seed: bytes, coefficients: U64) -> bytes:
+        raise _shared()
+
+    def adder(self, m: int) -> Adder:
+        raise _shared()
+
+    def open(self, seed: bytes, total: bytes, m: int) -> U64:
+        raise _shared()
+
+    def upload_size(self, m: int) -> int:
+        return upload_size(m)
+
+    def total_size(self, m: int) -> int:
+        raise _shared()
+
+
+def _shared() -> Misuse:
+    return Misuse("sum.shared", "a committee's inputs are shared, and nobody adds ciphertexts")
+
+
+_FHE, _CLEAR, _MPC = _Fhe(), _Clear(), _Mpc()
 
 
 def fhe() -> Scheme:
     """BFV under a key shared among hospitals; opened in a child process."""
     return _FHE
+
+
+def mpc() -> Scheme:
+    """Shared among a committee of three."""
+    return _MPC
 
 
 def clear() -> Scheme:
@@ -127,7 +167,7 @@ def clear() -> Scheme:
 
 def by_name(name: str) -> Scheme:
     """The scheme that ``study.toml`` names; Misuse ``sum.unknown_scheme``."""
-    for scheme in (_FHE, _CLEAR):
+    for scheme in (_FHE, _CLEAR, _MPC):
         if scheme.name == name:
             return scheme
-    raise Misuse("sum.unknown_scheme", f"no scheme is called {name!r}", "choose fhe or clear")
+    raise Misuse("sum.unknown_scheme", f"no scheme is called {name!r}", "choose fhe, mpc or clear")

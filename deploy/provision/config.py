@@ -17,6 +17,12 @@ admin = "dev:0"                   # the account that deploys and gives roles; el
 name = "h01"
 role = "hospital"                 # its site in study files is its name
 account = "dev:4"                 # or "new", "file:steward.key"; or address = "0x…", the key stays at home
+
+[[organisation]]
+name = "m1"
+role = "committee"                # three of them, if a study is to be computed on shares
+account = "new"
+mesh = "m1.example:8445"          # where the other two reach it
 """
 
 from __future__ import annotations
@@ -92,7 +98,8 @@ class Transport(_Model):
 
 
 class Organisation(_Model):
-    """``data``: a hospital's hospital.toml files, relative to its kit."""
+    """``data``: a hospital's hospital.toml files, relative to its kit. ``mesh``: where the other members of a
+    committee reach this one; its account's key signs what it computes and sends no transactions."""
 
     name: Name
     role: Role
@@ -100,9 +107,14 @@ class Organisation(_Model):
     address: Address | None = None
     data: tuple[str, ...] = ()
     ops_port: Port = 0
+    mesh: Endpoint | None = None
 
     @model_validator(mode="after")
     def _one_identity(self) -> Organisation:
+        if (self.role == "committee") != (self.mesh is not None):
+            raise ValueError("a member of a committee, and nobody else, has mesh")
+        if self.role == "committee" and self.account is None:
+            raise ValueError("a member of a committee signs with its account's key: set account")
         if (self.account is None) == (self.address is None):
             raise ValueError("needs either an account or an address")
         return self

@@ -18,11 +18,14 @@ from consent_contracts.chain import Addresses
 from consilium_errors import Misuse
 from crypto import envelopes, keyfiles
 from crypto.identity import AgentKey
+from crypto.mpc.handshake import host_of
 from deploy.provision import accounts, files, onchain, pages
 from deploy.provision.authority import Authority
 from deploy.provision.config import Consortium, Organisation
 
-HPKE_ROLES = ("sponsor", "regulator")
+HPKE_ROLES = ("sponsor", "regulator", "committee")
+#: Who has a wire to the coordinator's mailbox.
+WIRED = ("hospital", "committee")
 NODES = "nodes"
 REGULATORS = "regulators"
 
@@ -60,7 +63,7 @@ def provision(consortium: Consortium, out: Path, *, base: Path = Path()) -> Prov
         consortium.chain,
         None if admin is None else _admin(admin, out / "authority", base),
         out / "authority",
-        [(o.role.upper(), orgs[o.name]) for o in consortium.organisation],
+        [(o.role.upper(), orgs[o.name]) for o in consortium.organisation if o.role != "committee"],
     )
     for organisation in consortium.organisation:
         _papers(authority, consortium, organisation, orgs[organisation.name], out / organisation.name)
@@ -68,7 +71,7 @@ def provision(consortium: Consortium, out: Path, *, base: Path = Path()) -> Prov
     _hub(
         authority,
         out / hub,
-        {o.name: orgs[o.name] for o in consortium.organisation if o.role == "hospital"},
+        {o.name: orgs[o.name] for o in consortium.organisation if o.role in WIRED},
         out,
     )
     _regulators(consortium, orgs, out)
@@ -76,6 +79,8 @@ def provision(consortium: Consortium, out: Path, *, base: Path = Path()) -> Prov
         kit = out / organisation.name
         text = pages.config(consortium, organisation, orgs, addresses)
         files.write(kit / "consilium.toml", text)
+        if organisation.role == "committee":
+            (kit / "revoked.pem").write_bytes((authority.folder / "revoked.pem").read_bytes())
         files.write(kit / "README.md", pages.readme(consortium, organisation, orgs[organisation.name]))
     return Provisioned(out, addresses, orgs, tuple(left))
 
@@ -114,13 +119,15 @@ def _papers(authority: Authority, consortium: Consortium, its: Organisation, org
     files.write(kit / "ca.pem", authority.pem)
     if not (kit / "tls.pem").exists() or not (kit / "tls.key").exists():
         names = hosts(consortium) if its.role == "coordinator" else []
+        if its.role == "committee":
+            names = [host_of(org)]
         papers = authority.issue(its.name, its.role, org, names, consortium.authority.days)
         files.write(kit / "tls.key", papers.key)
         files.write(kit / "tls.pem", papers.certificate)
     if its.role == "hospital":
         AgentKey.load_or_create(kit / "agent.key")
-        if not (kit / "node.key").exists():
-            _node(kit)
+    if its.role in WIRED and not (kit / "node.key").exists():
+        _node(kit)
     if its.role in HPKE_ROLES:
         import secrets
 
@@ -138,11 +145,11 @@ def _node(kit: Path) -> None:
     files.write(kit / "node.key", secret)
 
 
-def _hub(authority: Authority, kit: Path, hospitals: Mapping[str, bytes], out: Path) -> None:
-    """What the coordinator must know of others: who is revoked, and each hospital's node key."""
+def _hub(authority: Authority, kit: Path, wired: Mapping[str, bytes], out: Path) -> None:
+    """What the coordinator must know of others: who is revoked, and each one's node key."""
     files.write(kit / "revoked.pem", (authority.folder / "revoked.pem").read_bytes())
     nodes = files.folder(kit / NODES)
-    for name, org in hospitals.items():
+    for name, org in wired.items():
         files.write(nodes / f"0x{org.hex()}.pub", (out / name / "node.pub").read_bytes())
 
 

@@ -14,6 +14,7 @@ COMMANDS = {
     "coordinator": "consilium coordinator serve",
     "sponsor": "consilium study submit study.toml",
     "regulator": "consilium audit list",
+    "committee": "consilium committee serve",
 }
 
 
@@ -47,7 +48,7 @@ def config(consortium: Consortium, its: Organisation, orgs: Mapping[str, bytes],
         *(_line(name, org) for name, org in sites.items()),
         "",
     ]
-    if its.role in ("hospital", "coordinator"):
+    if its.role in ("hospital", "coordinator", "committee"):
         lines += ["[transport]", _line("kind", consortium.transport.kind)]
         lines += [_line("path", consortium.transport.path)] * (consortium.transport.kind == "file")
         lines += ["", "[serve]", _line("state", "state"), _line("ops_port", _ops_port(consortium, its))]
@@ -57,6 +58,13 @@ def config(consortium: Consortium, its: Organisation, orgs: Mapping[str, bytes],
             _line("listen", own.listen or _listen(own.api)),
             _line("fleet_listen", own.fleet_listen or _listen(own.fleet)),
         ]
+    members = {o.name: o for o in consortium.organisation if o.role == "committee"}
+    if its.role == "coordinator" and members:
+        lines += ["", "[members]", *(_line(name, orgs[name]) for name in members)]
+    if its.role == "committee" and its.mesh is not None:
+        lines += ["", "[committee]", _line("listen", _listen(its.mesh)), "", "[committee.peers]"]
+        peers = {orgs[name]: o.mesh for name, o in members.items() if name != its.name}
+        lines += [_line(f"0x{org.hex()}", mesh) for org, mesh in peers.items()]
     for path in its.data:
         lines += ["", "[[dataset]]", _line("config", path)]
     return "\n".join(lines).rstrip() + "\n"
@@ -127,5 +135,11 @@ _ROLE: Mapping[str, tuple[str, ...]] = {
         " database. None of it is secret except tls.key and account.key.",
     ),
     "sponsor": ("hpke.key alone opens the results of your studies.",),
+    "committee": (
+        "`consilium committee init --kit .` prints what a study file says of you. You compute on shares: with one"
+        " other member you could read every hospital's sums, so keep this kit from both.",
+        "account.key signs what you compute, hpke.key opens the shares sealed to you, node.key is the wire's,"
+        " revoked.pem the authority's list. state/ holds the vault key and the shares of rounds under way.",
+    ),
     "regulator": ("hpke.key alone opens the sums in bundles: consilium audit verify --key hpke.key",),
 }

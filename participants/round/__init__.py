@@ -1,4 +1,4 @@
-"""One hospital's side of the FHE round: pure functions, bytes in and bytes out.
+"""One hospital's side of a round: pure functions, bytes in and bytes out.
 
 Rules of the machine (docs/protocol.md has the reasons):
 
@@ -20,6 +20,8 @@ Locked     the chain says so, it is my plan, and    unlocked (once a round),    
            nothing else of this round was unlocked  unlock
 Sum        fewer than three tries, ranges and       try-1..3, seal (state,      Seal, or Dispute
            commitments hold                         sum, randomness)
+Outputs    a committee's, in the place of Sum;      as Sum                      as Sum
+           nothing is unlocked for it
 Attested   the chain says so and it is my seal      state; the rest is deleted  –
 =========  =======================================  ==========================  ===================
 """

@@ -66,7 +66,9 @@ def _public_part(desk: Desk, ctx_hash: bytes, record: custody.SealRecord) -> byt
 
 def _opening(record: custody.SealRecord) -> bytes:
     """Without the states before and after, which are records of their own; `bundles.openings` puts them in."""
-    opening = pb.Opening(seal_id=record.seal_id, sum=record.sum, randomness=record.randomness)
+    opening = pb.Opening(
+        seal_id=record.seal_id, sum=record.sum, randomness=record.randomness, accepted=record.accepted
+    )
     return wire.encode(opening)
 
 

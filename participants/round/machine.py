@@ -17,6 +17,7 @@ STEPS: Mapping[str, Callable[[Desk, bytes], Step]] = {
     "locked": opening.on_locked,
     "recover": recovering.on_recover,
     "sum": opening.on_sum,
+    "outputs": opening.on_outputs,
     "attested": closing.on_attested,
     "catch-up-request": closing.on_catch_up_request,
     "catch-up": closing.on_catch_up,

@@ -1,8 +1,12 @@
-"""Steps 8 to 12: Locked → Unlock, Sum → State → Seal. Only the set that the chain locked is opened."""
+"""Steps 8 to 12: Locked → Unlock, Sum or Outputs → State → Seal. Only the set that the chain locked is opened."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import structlog
 
 from consent_contracts.plan import Plan, check_receipts
 from consent_contracts.signed import sign
@@ -10,7 +14,7 @@ from consilium_errors import Hostile, Refused, Unavailable
 from crypto import envelopes
 from crypto.commitments import Q
 from crypto.secure_sum import masks
-from participants.round import secrets
+from participants.round import by_committee, secrets
 from participants.round.desk import Desk, as_bytes
 from participants.round.recovering import released_masks
 from participants.round.uploading import check_fixed_set, set_hash
@@ -21,13 +25,16 @@ from protos.consilium.v1 import round_pb2 as pb
 
 TRIES = 3
 
+log = structlog.get_logger(__name__)
+
 
 def on_locked(desk: Desk, body: bytes) -> Step:
     message = wire.parse(pb.Locked, body)
     ctx_hash = desk.find(message.plan_hash)
     scope = desk.attempt_scope(ctx_hash)
     if (known := desk.records.get(scope, "unlock")) is not None:
-        return Step(send=(("unlock", custody.UnlockRecord.FromString(known).message),))
+        said = custody.UnlockRecord.FromString(known).message
+        return Step(send=(("unlock", said),) if said else ())
     plan, upload = desk.planned(ctx_hash)
     _check_lock(desk, plan, upload, message)
     check_fixed_set(desk, plan)
@@ -35,15 +42,7 @@ def on_locked(desk: Desk, body: bytes) -> Step:
         set_hash=set_hash(plan), inputs_root=plan.inputs_root, plan_hash=plan.plan_hash
     )
     records = _only_this(desk, plan, unlocked)
-    ready, group = desk.ready(ctx_hash), upload.group
-    unlock = pb.Unlock(
-        lock_id=message.lock_id,
-        org=desk.site.org,
-        sealed=envelopes.seal_once(
-            secrets.unlock_key(group, desk.site.org, message.lock_id), message.lock_id, ready.self_mask
-        ),
-    )
-    signed = wire.encode(sign("unlock", unlock, org=desk.site.org, key=desk.site.agent))
+    signed = b"" if desk.ports.committee else _unlock(desk, message.lock_id, ctx_hash, upload.group)
     record = custody.UnlockRecord(lock_id=message.lock_id, receipts=list(message.receipts), message=signed)
     return Step(
         records=(
@@ -51,9 +50,21 @@ def on_locked(desk: Desk, body: bytes) -> Step:
             Record(scope, "unlock", wire.encode(record)),
             Record(desk.round_scope, f"index-{message.lock_id.hex()}", ctx_hash),
         ),
-        send=(("unlock", signed),),
+        send=(("unlock", signed),) if signed else (),
         progress="unlock",
     )
+
+
+def _unlock(desk: Desk, lock_id: bytes, ctx_hash: bytes, group: bytes) -> bytes:
+    """This hospital's self-mask for the holders of the group secret."""
+    unlock = pb.Unlock(
+        lock_id=lock_id,
+        org=desk.site.org,
+        sealed=envelopes.seal_once(
+            secrets.unlock_key(group, desk.site.org, lock_id), lock_id, desk.ready(ctx_hash).self_mask
+        ),
+    )
+    return wire.encode(sign("unlock", unlock, org=desk.site.org, key=desk.site.agent))
 
 
 def _check_lock(desk: Desk, plan: Plan, upload: custody.UploadRecord, message: pb.Locked) -> None:
@@ -116,14 +127,48 @@ def _spend(desk: Desk, ctx: digests.Ctx) -> list[Record]:
     return [Record("ledger-dp", f"{desk.round_scope}/{ctx.release}", body)]
 
 
+class Opened(NamedTuple):
+    """What a round's sum opened to. ``accepted``: see `Opening` of the protocol; empty under FHE."""
+
+    total: Fields
+    randomness: int
+    plan: Plan
+    group: bytes
+    accepted: bytes = b""
+
+
 def on_sum(desk: Desk, body: bytes) -> Step:
     message = wire.parse(pb.Sum, body)
-    ctx_hash = desk.find(message.lock_id)
+    if desk.ports.committee:
+        raise Hostile("round.kind", "a committee's result comes as outputs")
+
+    def opener(ctx_hash: bytes) -> Opened:
+        return Opened(*open_sum(desk, message, ctx_hash))
+
+    return _try(desk, body, message.lock_id, opener)
+
+
+def on_outputs(desk: Desk, body: bytes) -> Step:
+    message = wire.parse(pb.Outputs, body)
+    if not desk.ports.committee:
+        raise Hostile("round.kind", "this study has no committee")
+    by_committee.await_lock(desk, message.lock_id)
+
+    def opener(ctx_hash: bytes) -> Opened:
+        plan, upload = desk.planned(ctx_hash)
+        total, randomness, accepted = by_committee.open_outputs(desk, message, plan, ctx_hash)
+        return Opened(total, randomness, plan, upload.group, accepted)
+
+    return _try(desk, body, message.lock_id, opener)
+
+
+def _try(desk: Desk, body: bytes, lock_id: bytes, opener: Callable[[bytes], Opened]) -> Step:
+    ctx_hash = desk.find(lock_id)
     scope = desk.attempt_scope(ctx_hash)
     if (known := desk.records.get(scope, "seal")) is not None:
         return Step(send=(("seal", custody.SealRecord.FromString(known).message),))
     unlock = desk.unlock(ctx_hash)
-    if unlock.lock_id != message.lock_id:
+    if unlock.lock_id != lock_id:
         raise Hostile("sum.lock", "the sum belongs to another lock than the one I opened")
     digest, marks = hashlib.sha256(body).digest(), []
     for n in range(1, TRIES + 1):
@@ -134,19 +179,21 @@ def on_sum(desk: Desk, body: bytes) -> Step:
             raise Refused("sum.tries", "this attempt's sum was refused three times")
         # Written before the key touches the bytes, so that a crash cannot buy a fourth decryption.
         return Step(records=(Record(scope, f"try-{len(marks) + 1}", digest),), again=True)
-    return _seal_or_dispute(desk, message, ctx_hash, marks.index(digest) + 1)
+    return _seal_or_dispute(desk, lock_id, ctx_hash, marks.index(digest) + 1, opener)
 
 
-def _seal_or_dispute(desk: Desk, message: pb.Sum, ctx_hash: bytes, number: int) -> Step:
+def _seal_or_dispute(
+    desk: Desk, lock_id: bytes, ctx_hash: bytes, number: int, opener: Callable[[bytes], Opened]
+) -> Step:
     scope = desk.attempt_scope(ctx_hash)
     if (known := desk.records.get(scope, f"dispute-{number}")) is not None:
         return Step(send=(("dispute", known),))
     try:
-        total, randomness, plan, group = open_sum(desk, message, ctx_hash)
-        return _seal(desk, plan, group, total, randomness, message.lock_id)
-    except Hostile:
-        # One code for every cause: a crafted sum must not learn why it failed.
-        dispute = pb.Dispute(lock_id=message.lock_id, org=desk.site.org, code="sum.refused")
+        return _seal(desk, opener(ctx_hash), lock_id)
+    except Hostile as error:
+        # One code for every cause: a crafted sum must not learn why it failed. The cause stays at home.
+        log.warning("sum refused", code=error.code)
+        dispute = pb.Dispute(lock_id=lock_id, org=desk.site.org, code="sum.refused")
         signed = wire.encode(sign("dispute", dispute, org=desk.site.org, key=desk.site.agent))
         return Step(
             records=(Record(scope, f"dispute-{number}", signed),),
@@ -198,20 +245,15 @@ def _randomness(desk: Desk, plan: Plan, group: bytes, self_masks: list[bytes], c
     return total % Q
 
 
-def _seal(
-    desk: Desk,
-    plan: Plan,
-    group: bytes,
-    total: Fields,
-    randomness: int,
-    lock_id: bytes,
-) -> Step:
+def _seal(desk: Desk, its: Opened, lock_id: bytes) -> Step:
+    plan, group, total = its.plan, its.group, its.total
     ctx, held = plan.ctx, desk.state()
     source = desk.input(ctx.release)
     if source is None:
         raise Hostile("round.out_of_order", "no input of ours precedes this sum")
-    moved = desk.ports.analyst.move(held.state, total, len(plan.orgs))
-    salt, total_bytes, r = secrets.salt(group), as_bytes(total), randomness.to_bytes(32, "big")
+    parties = sum(its.accepted) if its.accepted else len(plan.orgs)
+    moved = desk.ports.analyst.move(held.state, total, parties)
+    salt, total_bytes, r = secrets.salt(group), as_bytes(total), its.randomness.to_bytes(32, "big")
     lock = desk.view.head.lock
     if lock is None:
         raise Unavailable("lock.not_final", "the chain does not show the lock")
@@ -221,10 +263,10 @@ def _seal(
         receipts_root=lock.receipts_root,
         state_before=ctx.state_commit,
         state_after=digests.state_commit(salt, moved.state),
-        result_hash=digests.result_hash(salt, total_bytes, r),
+        result_hash=digests.result_hash(salt, total_bytes, r, its.accepted),
         rho=ctx.rho,
         delta=ctx.delta,
-        method=desk.ports.scheme.method_id,
+        method=_method(desk, held.state),
         params=digests.tagged("params", source.params),
         code_hash=ctx.code_hash,
         prev_seal=ctx.prev_seal,
@@ -246,6 +288,7 @@ def _seal(
         randomness=r,
         next_analysis=moved.next_analysis,
         message=signed,
+        accepted=its.accepted,
     )
     scope = desk.attempt_scope(ctx.digest())
     return Step(
@@ -255,7 +298,23 @@ def _seal(
             Record(desk.round_scope, f"sealed-{lock_id.hex()}", seal_id),
             Record(desk.round_scope, f"index-{seal_id.hex()}", ctx.digest()),
             Record(desk.round_scope, f"outcome-{ctx.release}", digests.tagged("outcome", moved.state)),
+            *_accepted(desk, its),
         ),
         send=(("seal", signed),),
         progress="seal",
     )
+
+
+def _method(desk: Desk, state: bytes) -> bytes:
+    if desk.ports.committee:
+        return desk.ports.analyst.shared(state).rule.method_id
+    return desk.ports.scheme.method_id
+
+
+def _accepted(desk: Desk, its: Opened) -> list[Record]:
+    """What the first result of an exact analysis was made of; later ones may not be made of others."""
+    slot = by_committee.accepted_slot(desk, its.plan.ctx.digest())
+    if not its.accepted or desk.records.get(desk.study_scope, slot) is not None:
+        return []
+    orgs = (org for org, yes in zip(its.plan.orgs, its.accepted, strict=True) if yes)
+    return [Record(desk.study_scope, slot, b"".join(orgs))]

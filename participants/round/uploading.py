@@ -10,7 +10,7 @@ from consent_contracts.signed import opened, sign
 from consilium_errors import Hostile, Refused
 from crypto import envelopes
 from crypto.secure_sum import masks
-from participants.round import secrets
+from participants.round import by_committee, secrets
 from participants.round.desk import Desk, as_fields
 from participants.round.joining import check_company
 from participants.round.words import Record, Step
@@ -140,18 +140,12 @@ def _upload(
     if source is None:
         raise Hostile("round.out_of_order", "no input of ours precedes this plan")
     group = secrets.group_secret(boxes.gs, plan.plan_hash)
-    mine = {pair.org: pair.secret for pair in ready.pairs}
-    add, subtract = secrets.pair_keys(me, mine, boxes.pairs, plan.plan_hash)
-    packing = desk.packing(plan.length, source.fields)
-    packed = packing.pack(as_fields(source.values))
-    if ports.scheme.masked:
-        own = secrets.self_mask_key(ready.self_mask, plan.plan_hash)
-        packed = masks.apply(packed, masks.mask([*add, own], subtract, len(packed)))
-    ciphertext = ports.scheme.encrypt(secrets.cipher_seed(group), packed)
-    rho = secrets.blinded(int.from_bytes(source.randomness, "big"), add, subtract)
-    rho_box = envelopes.seal_once(
-        secrets.rho_key(group, ready.self_mask, plan.plan_hash), plan.plan_hash, rho.to_bytes(32, "big")
-    )
+    if ports.committee:
+        ciphertext, rho_box = by_committee.share(desk, plan, source)
+    else:
+        mine = {pair.org: pair.secret for pair in ready.pairs}
+        keys = secrets.pair_keys(me, mine, boxes.pairs, plan.plan_hash)
+        ciphertext, rho_box = _encrypt(desk, plan, ready, source, group, keys)
     upload_hash = digests.upload_hash(hashlib.sha256(ciphertext).digest(), rho_box)
     digest = digests.receipt_digest(digests.ledger_domain(plan.ctx), plan.plan_hash, me, upload_hash)
     upload = wire.encode(
@@ -179,3 +173,23 @@ def _upload(
         send=(("upload", upload),),
         progress="upload",
     )
+
+
+def _encrypt(
+    desk: Desk,
+    plan: Plan,
+    ready: custody.ReadyRecord,
+    source: custody.InputRecord,
+    group: bytes,
+    pairs: tuple[list[bytes], list[bytes]],
+) -> tuple[bytes, bytes]:
+    """The ciphertext, and the blinded randomness sealed under the own self-mask."""
+    ports, (add, subtract) = desk.ports, pairs
+    packed = desk.packing(plan.length, source.fields).pack(as_fields(source.values))
+    if ports.scheme.masked:
+        own = secrets.self_mask_key(ready.self_mask, plan.plan_hash)
+        packed = masks.apply(packed, masks.mask([*add, own], subtract, len(packed)))
+    ciphertext = ports.scheme.encrypt(secrets.cipher_seed(group), packed)
+    rho = secrets.blinded(int.from_bytes(source.randomness, "big"), add, subtract)
+    key = secrets.rho_key(group, ready.self_mask, plan.plan_hash)
+    return ciphertext, envelopes.seal_once(key, plan.plan_hash, rho.to_bytes(32, "big"))

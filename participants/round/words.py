@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from consent_contracts.chain import AnalysisView, GateView, HeadView, StudyView
 from crypto.identity import AgentKey
 from crypto.secure_sum.schemes import Scheme
+from participants.committee.terms import CommitteeRule
 
 Fields = NDArray[np.uint64]
 
@@ -98,6 +99,19 @@ class Moved:
     next_analysis: str
 
 
+@dataclass(frozen=True)
+class Shared:
+    """How this round's vector is shared among the committee, and what it makes of it.
+
+    Attributes:
+        rule: what the committee does besides adding.
+        offsets: uint64[length], taken from the fields before they are shared, so that norms mean something.
+    """
+
+    rule: CommitteeRule
+    offsets: Fields
+
+
 class Analyst(Protocol):
     """The analytics as the machine sees it: the state is opaque bytes."""
 
@@ -112,6 +126,9 @@ class Analyst(Protocol):
 
     def move(self, state: bytes, total: Fields, parties: int) -> Moved:
         """The next state; the same at every hospital."""
+
+    def shared(self, state: bytes) -> Shared:
+        """Of the next sum, in a study whose sums a committee computes."""
 
 
 @dataclass(frozen=True)
@@ -128,3 +145,6 @@ class Ports:
     open_total: Callable[[bytes, bytes, int], Fields]  # seed, total, coefficients
     random: Callable[[int], bytes]
     generate_hpke: Callable[[], tuple[bytes, bytes]]
+    committee: tuple[
+        tuple[bytes, bytes], ...
+    ] = ()  # (address, HPKE public key) of the three, if there is one

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from crypto.certificates import Role, uri
+from crypto.mpc.handshake import host_of
 
 DAY = timedelta(days=1)
 CLIENT, SERVER = ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH
@@ -80,6 +81,8 @@ class Authority:
         alternative: list[x509.GeneralName] = [
             x509.UniformResourceIdentifier(n) for n in ([uri(role, org)] if names is None else names)
         ]
+        if role == "committee":
+            alternative.append(x509.DNSName(host_of(org)))
         alternative += [x509.DNSName("localhost"), x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))]
         certificate = (
             x509.CertificateBuilder()

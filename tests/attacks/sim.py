@@ -20,6 +20,7 @@ from consilium_records import METADATA, RecordStore
 from coordinator.round import LockCall
 from crypto import envelopes
 from crypto.identity import AgentKey
+from crypto.secure_sum import schemes
 from participants.analyst import SpecAnalyst
 from participants.ports import fhe_ports
 from participants.round import HospitalRound, Ports, Site, Step, StudyFacts, View
@@ -203,9 +204,15 @@ def build(
     trusted: int = 2,
     n: int = 40,
     spec: StudySpec | None = None,
+    committee: str = "",
 ) -> World:
-    """A study of means, or of ``spec``, in which every hospital of ``names`` has accepted and consented."""
-    spec = spec or tiny_spec("tiny", tuple(names), rounds)
+    """A study of means, or of ``spec``, in which every hospital of ``names`` has accepted and consented.
+
+    Args:
+        committee: [[committee]] of the study; then its sums are shared.
+    """
+    if spec is None:
+        spec = tiny_spec("tiny", tuple(names), rounds, sum_="mpc" if committee else "fhe", more=committee)
     keys = sorted((AgentKey.from_bytes(bytes([i + 1]) * 32) for i in range(len(names))), key=_org)
     orgs = tuple(_org(key) for key in keys)
     chain = FakeChain(
@@ -232,6 +239,9 @@ def _member(
     facts = StudyFacts(STUDY, CHAIN_ID, REGISTRY, LEDGER, world.spec.spec_hash)
     site = Site(org, key, (_dataset(org),), frozenset(orgs) - {org}, CODE, min_trusted=trusted)
     ports = replace(_ports(), analyst=SpecAnalyst(world.spec, read))
+    if world.spec.committee:
+        members = tuple((member.address, member.key) for member in world.spec.committee)
+        ports = replace(ports, scheme=schemes.mpc(), committee=members)
     store = memory_store()
     store.commit([(STUDY.hex(), "state-0", wire.encode(world.genesis))])
     machine = HospitalRound(facts, site, ports)

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,9 +81,19 @@ from = "BMI"
 unit = "kg"
 [policy]
 purposes = ["DUO:0000042"]
-sums = ["fhe"]
+sums = ["fhe", "mpc"]
 approve = "{approve}"
 trusted = [{trusted}]
+committee = [{committee}]
+"""
+
+
+MEMBER = """
+[[organisation]]
+name = "{name}"
+role = "committee"
+account = "new"
+mesh = "127.0.0.1:{port}"
 """
 
 
@@ -98,25 +108,36 @@ def free_ports(count: int) -> list[int]:
             each.close()
 
 
-def consortium(rpc: str, transport: str = "file", sites: tuple[str, ...] = SITES) -> str:
-    api, fleet = free_ports(2)
+def consortium(
+    rpc: str, transport: str = "file", sites: tuple[str, ...] = SITES, members: tuple[str, ...] = ()
+) -> str:
+    api, fleet, *mesh = free_ports(2 + len(members))
     text = CONSORTIUM.format(api=api, fleet=fleet, rpc=rpc, transport=transport)
     hospitals = (HOSPITAL.format(name=n, account=FIRST_HOSPITAL + i) for i, n in enumerate(sites))
-    return text + "".join(hospitals)
+    committee = (MEMBER.format(name=n, port=port) for n, port in zip(members, mesh, strict=True))
+    return text + "".join([*hospitals, *committee])
 
 
 def address(account: int) -> bytes:
     return AgentKey.from_bytes(dev_key(account)).address
 
 
-def write_table(kit: Path, site: str, seed: int, approve: str, peers: list[bytes], rows: int = 40) -> None:
+def write_table(
+    kit: Path,
+    site: str,
+    seed: int,
+    approve: str,
+    peers: list[bytes],
+    rows: int = 40,
+    committee: Sequence[bytes] = (),
+) -> None:
     rng = np.random.default_rng(seed)
     values = zip(rng.uniform(20, 90, rows), rng.uniform(18, 40, rows), strict=True)
     lines = [f"p{i},{age:.3f},{bmi:.3f}" for i, (age, bmi) in enumerate(values)]
-    trusted = ", ".join(f'"0x{peer.hex()}"' for peer in peers)
+    trusted, members = (", ".join(f'"0x{org.hex()}"' for org in orgs) for orgs in (peers, committee))
     for name, text in {
         "table.csv": "\n".join(["mrn,AGE,BMI", *lines]) + "\n",
-        "hospital.toml": TABLE.format(site=site, approve=approve, trusted=trusted),
+        "hospital.toml": TABLE.format(site=site, approve=approve, trusted=trusted, committee=members),
     }.items():
         (kit / name).write_text(text)
         (kit / name).chmod(0o600)
@@ -131,26 +152,27 @@ class Trial:
     transport: str = "file"
     approve: str = "auto"
     sites: tuple[str, ...] = SITES
+    members: tuple[str, ...] = ()
     made: Provisioned = field(init=False)
     _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        self.config = Consortium.load(consortium(self.rpc, self.transport, self.sites))
+        self.config = Consortium.load(consortium(self.rpc, self.transport, self.sites, self.members))
         self.made = provision(self.config, self.folder / "kits")
         orgs = self.made.organisations
         for i, site in enumerate(self.sites):
             peers = [orgs[s] for s in self.sites if s != site]
-            write_table(self.kit(site), site, 100 + i, self.approve, peers)
+            committee = [orgs[m] for m in self.members]
+            write_table(self.kit(site), site, 100 + i, self.approve, peers, committee=committee)
 
     def kit(self, name: str) -> Path:
         return self.made.kit(name)
 
-    def spec(self, name: str = "tiny", rounds: int = 1) -> Path:
-        """A study file."""
+    def spec(self, name: str = "tiny", rounds: int = 1, committee: str = "") -> Path:
+        """A study file; with ``committee``, what its members say of themselves, its sums are shared."""
         path = self.folder / f"{name}.toml"
-        document = tiny_spec(name, self.sites, rounds).model_dump(
-            mode="json", by_alias=True, exclude_none=True
-        )
+        made = tiny_spec(name, self.sites, rounds, sum_="mpc" if committee else "fhe", more=committee)
+        document = made.model_dump(mode="json", by_alias=True, exclude_none=True)
         document["variables"]["bmi"]["unit"] = "kg"  # a hospital converts no kg/m2
         path.write_text(_toml(document))
         return path
@@ -170,7 +192,7 @@ class Trial:
         return done
 
     def serve(self, name: str) -> subprocess.Popen[bytes]:
-        role = "coordinator" if name == "hub" else "participant"
+        role = {"hub": "coordinator", **dict.fromkeys(self.members, "committee")}.get(name, "participant")
         with (self.folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "deploy", role, "serve", "--kit", str(self.kit(name))],
@@ -182,7 +204,7 @@ class Trial:
         return process
 
     def serve_all(self) -> None:
-        for name in ("hub", *self.sites):
+        for name in ("hub", *self.sites, *self.members):
             self.serve(name)
         self.wait(lambda: self.ready("hub") is not None)
 

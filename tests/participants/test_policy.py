@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ from analytics.study import StudySpec
 from consilium_errors import Refused
 from participants.config import HospitalConfig
 from participants.policy import Facts, decide
-from tests.participants.hospitals import HOSPITAL, lung
+from tests.participants.hospitals import EXAMPLES, HOSPITAL, lung
 
 PEERS = tuple(bytes(19) + bytes([last]) for last in (0xB0, 0xC0, 0xD0))
 
@@ -108,3 +109,21 @@ def test_analyses_that_were_paid_for_are_not_counted_again() -> None:
     spec = lung()
     decide(HospitalConfig.load(HOSPITAL), spec, facts(spec, exact_left=0, exact_this_year=20, opened=2))
     refused("budget", spec, exact_left=0, opened=1)
+
+
+def test_only_a_trusted_committee_computes_on_our_shares() -> None:
+    members = "\n".join(
+        f'[[committee]]\nname = "m{i}"\norg = "0x{i:040x}"\nhpke = "{b64encode(bytes([i]) * 1216).decode()}"\n'
+        for i in (1, 2, 3)
+    )
+    spec = StudySpec.load((EXAMPLES / "lung" / "study.toml").read_text().replace('"fhe"', '"mpc"') + members)
+    trusting = HOSPITAL.replace("[policy]", '[policy]\nsums = ["fhe", "mpc"]')
+    three = ", ".join(f'"0x{i:040x}"' for i in (1, 2, 3))
+    refused("sum", spec)
+    refused("committee", spec, trusting)
+    for listed, allowed in ((three, True), (three[:90], False)):
+        text = trusting.replace("[policy]", f"[policy]\ncommittee = [{listed}]")
+        if allowed:
+            decide(HospitalConfig.load(text), spec, facts(spec))
+        else:
+            refused("committee", spec, text)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -57,6 +58,7 @@ class World:
         self.folder, self.rpc_url = folder, rpc_url
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         self.processes = mp.get_context("forkserver")
+        forkserver._forkserver._stop()  # another test's, with nothing of ours in it
         self.processes.set_forkserver_preload(PRELOAD)
         self._senders: dict[int, Sender] = {}
         admin = self.sender(ADMIN)

@@ -96,7 +96,7 @@ class UnlockRecord(_message.Message):
     def __init__(self, lock_id: _Optional[bytes] = ..., receipts: _Optional[_Iterable[_Union[_round_pb2.Receipt, _Mapping]]] = ..., message: _Optional[bytes] = ...) -> None: ...
 
 class SealRecord(_message.Message):
-    __slots__ = ("seal", "seal_id", "state", "salt", "sum", "randomness", "next_analysis", "message")
+    __slots__ = ("seal", "seal_id", "state", "salt", "sum", "randomness", "next_analysis", "message", "accepted")
     SEAL_FIELD_NUMBER: _ClassVar[int]
     SEAL_ID_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -105,6 +105,7 @@ class SealRecord(_message.Message):
     RANDOMNESS_FIELD_NUMBER: _ClassVar[int]
     NEXT_ANALYSIS_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     seal: _round_pb2.Seal
     seal_id: bytes
     state: bytes
@@ -113,7 +114,8 @@ class SealRecord(_message.Message):
     randomness: bytes
     next_analysis: str
     message: bytes
-    def __init__(self, seal: _Optional[_Union[_round_pb2.Seal, _Mapping]] = ..., seal_id: _Optional[bytes] = ..., state: _Optional[bytes] = ..., salt: _Optional[bytes] = ..., sum: _Optional[bytes] = ..., randomness: _Optional[bytes] = ..., next_analysis: _Optional[str] = ..., message: _Optional[bytes] = ...) -> None: ...
+    accepted: bytes
+    def __init__(self, seal: _Optional[_Union[_round_pb2.Seal, _Mapping]] = ..., seal_id: _Optional[bytes] = ..., state: _Optional[bytes] = ..., salt: _Optional[bytes] = ..., sum: _Optional[bytes] = ..., randomness: _Optional[bytes] = ..., next_analysis: _Optional[str] = ..., message: _Optional[bytes] = ..., accepted: _Optional[bytes] = ...) -> None: ...
 
 class AttemptRecord(_message.Message):
     __slots__ = ("ctx", "analysis", "members", "opened_at")

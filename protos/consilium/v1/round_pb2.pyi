@@ -260,6 +260,78 @@ class Dispute(_message.Message):
     code: str
     def __init__(self, lock_id: _Optional[bytes] = ..., org: _Optional[bytes] = ..., code: _Optional[str] = ...) -> None: ...
 
+class Inputs(_message.Message):
+    __slots__ = ("ctx", "hellos", "headers", "lock_by", "lock_id", "receipts")
+    CTX_FIELD_NUMBER: _ClassVar[int]
+    HELLOS_FIELD_NUMBER: _ClassVar[int]
+    HEADERS_FIELD_NUMBER: _ClassVar[int]
+    LOCK_BY_FIELD_NUMBER: _ClassVar[int]
+    LOCK_ID_FIELD_NUMBER: _ClassVar[int]
+    RECEIPTS_FIELD_NUMBER: _ClassVar[int]
+    ctx: Ctx
+    hellos: _containers.RepeatedCompositeFieldContainer[Signed]
+    headers: _containers.RepeatedCompositeFieldContainer[Signed]
+    lock_by: int
+    lock_id: bytes
+    receipts: _containers.RepeatedCompositeFieldContainer[Receipt]
+    def __init__(self, ctx: _Optional[_Union[Ctx, _Mapping]] = ..., hellos: _Optional[_Iterable[_Union[Signed, _Mapping]]] = ..., headers: _Optional[_Iterable[_Union[Signed, _Mapping]]] = ..., lock_by: _Optional[int] = ..., lock_id: _Optional[bytes] = ..., receipts: _Optional[_Iterable[_Union[Receipt, _Mapping]]] = ...) -> None: ...
+
+class Compute(_message.Message):
+    __slots__ = ("lock_id", "number")
+    LOCK_ID_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    lock_id: bytes
+    number: int
+    def __init__(self, lock_id: _Optional[bytes] = ..., number: _Optional[int] = ...) -> None: ...
+
+class JobFailed(_message.Message):
+    __slots__ = ("lock_id", "org", "number", "code")
+    LOCK_ID_FIELD_NUMBER: _ClassVar[int]
+    ORG_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    lock_id: bytes
+    org: bytes
+    number: int
+    code: str
+    def __init__(self, lock_id: _Optional[bytes] = ..., org: _Optional[bytes] = ..., number: _Optional[int] = ..., code: _Optional[str] = ...) -> None: ...
+
+class SealedKey(_message.Message):
+    __slots__ = ("org", "sealed")
+    ORG_FIELD_NUMBER: _ClassVar[int]
+    SEALED_FIELD_NUMBER: _ClassVar[int]
+    org: bytes
+    sealed: bytes
+    def __init__(self, org: _Optional[bytes] = ..., sealed: _Optional[bytes] = ...) -> None: ...
+
+class Output(_message.Message):
+    __slots__ = ("lock_id", "org", "run", "bad", "accepted", "payload", "keys", "signature")
+    LOCK_ID_FIELD_NUMBER: _ClassVar[int]
+    ORG_FIELD_NUMBER: _ClassVar[int]
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    BAD_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    lock_id: bytes
+    org: bytes
+    run: bytes
+    bad: bytes
+    accepted: bytes
+    payload: bytes
+    keys: _containers.RepeatedCompositeFieldContainer[SealedKey]
+    signature: bytes
+    def __init__(self, lock_id: _Optional[bytes] = ..., org: _Optional[bytes] = ..., run: _Optional[bytes] = ..., bad: _Optional[bytes] = ..., accepted: _Optional[bytes] = ..., payload: _Optional[bytes] = ..., keys: _Optional[_Iterable[_Union[SealedKey, _Mapping]]] = ..., signature: _Optional[bytes] = ...) -> None: ...
+
+class Outputs(_message.Message):
+    __slots__ = ("lock_id", "outputs")
+    LOCK_ID_FIELD_NUMBER: _ClassVar[int]
+    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    lock_id: bytes
+    outputs: _containers.RepeatedCompositeFieldContainer[Signed]
+    def __init__(self, lock_id: _Optional[bytes] = ..., outputs: _Optional[_Iterable[_Union[Signed, _Mapping]]] = ...) -> None: ...
+
 class Seal(_message.Message):
     __slots__ = ("lock_id", "plan_hash", "receipts_root", "state_before", "state_after", "result_hash", "rho", "delta", "method", "params", "code_hash", "prev_seal")
     LOCK_ID_FIELD_NUMBER: _ClassVar[int]
@@ -395,7 +467,7 @@ class SealedRound(_message.Message):
     def __init__(self, ctx: _Optional[_Union[Ctx, _Mapping]] = ..., headers: _Optional[_Iterable[_Union[Signed, _Mapping]]] = ..., lock_by: _Optional[int] = ..., receipts: _Optional[_Iterable[_Union[Receipt, _Mapping]]] = ..., shares: _Optional[_Iterable[_Union[Signed, _Mapping]]] = ...) -> None: ...
 
 class Opening(_message.Message):
-    __slots__ = ("seal_id", "sum", "randomness", "salt_before", "state_before", "salt", "state")
+    __slots__ = ("seal_id", "sum", "randomness", "salt_before", "state_before", "salt", "state", "accepted")
     SEAL_ID_FIELD_NUMBER: _ClassVar[int]
     SUM_FIELD_NUMBER: _ClassVar[int]
     RANDOMNESS_FIELD_NUMBER: _ClassVar[int]
@@ -403,6 +475,7 @@ class Opening(_message.Message):
     STATE_BEFORE_FIELD_NUMBER: _ClassVar[int]
     SALT_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     seal_id: bytes
     sum: bytes
     randomness: bytes
@@ -410,7 +483,8 @@ class Opening(_message.Message):
     state_before: bytes
     salt: bytes
     state: bytes
-    def __init__(self, seal_id: _Optional[bytes] = ..., sum: _Optional[bytes] = ..., randomness: _Optional[bytes] = ..., salt_before: _Optional[bytes] = ..., state_before: _Optional[bytes] = ..., salt: _Optional[bytes] = ..., state: _Optional[bytes] = ...) -> None: ...
+    accepted: bytes
+    def __init__(self, seal_id: _Optional[bytes] = ..., sum: _Optional[bytes] = ..., randomness: _Optional[bytes] = ..., salt_before: _Optional[bytes] = ..., state_before: _Optional[bytes] = ..., salt: _Optional[bytes] = ..., state: _Optional[bytes] = ..., accepted: _Optional[bytes] = ...) -> None: ...
 
 class Openings(_message.Message):
     __slots__ = ("openings",)

@@ -158,7 +158,8 @@ def at_the_table(
     import torch
 
     torch.set_num_threads(1)
-    with Links.connect(session, addresses, listener, seat.credentials, timeout_s=timeout_s) as links:
+    listener.close()
+    with Links.connect(session, addresses, seat.credentials, timeout_s=timeout_s) as links:
         return play(links, seat, *args)
 
 

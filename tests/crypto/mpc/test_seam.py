@@ -107,6 +107,16 @@ def test_a_stock_part_anywhere_and_the_engine_does_not_start(where):
     assert e.value.code == "mpc.stock_part"
 
 
+def start_over(links: object):
+    seam.start(links)  # type: ignore[arg-type]
+
+
+def test_nothing_but_the_links_carries_shares():
+    with Job(start_over, None) as job, pytest.raises(Refused) as e:
+        job.result(60)
+    assert e.value.code == "mpc.plaintext_link"
+
+
 def use_stock(links: Links, seat: Seat):
     """Every stock way that stays reachable by name, tried while the engine runs."""
     engine = seam.start(links)

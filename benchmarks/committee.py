@@ -1,0 +1,154 @@
+"""Prints what a committee of three processes on this machine needs: ``python -m benchmarks.committee [name]``.
+
+Wall time is the slowest member's, from a barrier to its result; processor time is the mean of the three. Both are
+the best of some repetitions. Three members on fewer than three processors wait for each other: there, and on a
+machine that does other work, processor time is the one to compare.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+
+from crypto.identity import AgentKey
+from crypto.mpc import sharing
+from crypto.mpc.handshake import Session
+from crypto.mpc.links import Links
+from crypto.mpc.process import Job
+from deploy.committee import benches
+from participants.committee.job import Bench
+
+REPEAT = 5
+TIMEOUT_S = 120.0
+BOUND = 1 << 22
+Times = tuple[float, float]
+Case = Callable[[Links, list[sharing.Held], int], Times]
+
+
+def clocked(links: Links, work: Callable[[], object]) -> Times:
+    """Wall and processor seconds."""
+    wall, processor = [], []
+    for _ in range(REPEAT):
+        links.barrier()
+        begin, busy = time.perf_counter(), time.process_time()
+        work()
+        wall.append(time.perf_counter() - begin)
+        processor.append(time.process_time() - busy)
+    return min(wall), min(processor)
+
+
+def plain_sum(links: Links, held: list[sharing.Held], d: int) -> Times:
+    from crypto.mpc import seam
+
+    engine = seam.start(links)
+    return clocked(links, lambda: sharing.add_own(held, d) + engine.zero(d))
+
+
+def opened_sum(links: Links, held: list[sharing.Held], d: int) -> Times:
+    from crypto.mpc import seam
+
+    engine = seam.start(links)
+    return clocked(links, lambda: engine.open(sharing.add_own(held, d)))
+
+
+def checked_sum(links: Links, held: list[sharing.Held], d: int) -> Times:
+    from crypto.mpc import checks, seam
+
+    engine = seam.start(links)
+
+    def work() -> None:
+        found = checks.scan(held, d, bytes(32))
+        accepted = checks.accepted(engine, found, BOUND)
+        if not all(accepted):
+            raise AssertionError("every vector is within the bound")
+        _ = checks.sum_accepted(found, held, accepted) + engine.zero(d)
+
+    return clocked(links, work)
+
+
+def median(links: Links, held: list[sharing.Held], d: int) -> Times:
+    from crypto.mpc import robust, seam
+
+    matrix, engine = sharing.own_matrix(held, d), seam.start(links)
+    return clocked(links, lambda: robust.median(engine, matrix))
+
+
+def exchanges(links: Links, held: list[sharing.Held], d: int) -> Times:
+    """One exchange of ``d`` bytes, each to both others."""
+    body = bytes(d)
+    return clocked(links, lambda: links.exchange(body, d))
+
+
+CASES: dict[str, tuple[Case, int, int]] = {
+    "exchange of 64 bytes": (exchanges, 1, 64),
+    "exchange of 800 kB": (exchanges, 1, 800_000),
+    "sum, shares to hospitals": (plain_sum, 5, 100_000),
+    "sum, opened on the links": (opened_sum, 5, 100_000),
+    "checked sum": (checked_sum, 5, 100_000),
+    "checked sum of a million": (checked_sum, 10, 1_000_000),
+    "median": (median, 5, 10_000),
+}
+
+
+def play(bench: Bench, orgs: Sequence[bytes], name: bytes, folder: str, case: str) -> Times:
+    """One member in its own process."""
+    import torch
+
+    torch.set_num_threads(1)
+    run, _, d = CASES[case]
+    rank = orgs.index(AgentKey.from_bytes(bench.key).address)
+    places = [bench.listen if org == orgs[rank] else bench.peers[org] for org in orgs]
+    held = [
+        sharing.Held(rank, *_seeds(path, rank), 0, path.read_bytes())
+        for path in sorted(Path(folder).glob("*.blob"))
+    ]
+    session = Session(rank, tuple(orgs), name)
+    with Links.connect(session, places, bench.credentials, timeout_s=TIMEOUT_S) as links:
+        return run(links, held, d)
+
+
+def _seeds(path: Path, rank: int) -> tuple[bytes, bytes]:
+    body = path.with_suffix(".seeds").read_bytes()[rank * sharing.PLAINTEXT_BYTES :]
+    return body[:32], body[32:64]
+
+
+def measure(case: str, folder: Path) -> str:
+    _, hospitals, d = CASES[case]
+    rng, spent = np.random.default_rng(1), 0.0
+    for i in range(hospitals):
+        u = rng.integers(-1000, 1000, max(d // 8, 1) if "exchange" in case else d, dtype=np.int64)
+        begin = time.perf_counter()
+        shares = sharing.share(u, 1)
+        spent += time.perf_counter() - begin
+        (folder / f"{i:03}.blob").write_bytes(shares.blob)
+        (folder / f"{i:03}.seeds").write_bytes(b"".join(shares.plaintexts))
+    members = benches(folder / "committee")
+    orgs = [AgentKey.from_bytes(bench.key).address for bench in members]
+    name = secrets.token_bytes(32)
+    with ExitStack() as stack:
+        jobs = [stack.enter_context(Job(play, b, orgs, name, str(folder), case)) for b in members]
+        found = [job.result(10 * TIMEOUT_S) for job in jobs]
+    wall, processor = max(f[0] for f in found), sum(f[1] for f in found) / len(found)
+    said = f"{case}, {d} x {hospitals}: wall {1e3 * wall:.1f} ms, processor {1e3 * processor:.1f} ms a member"
+    if "exchange" in case:
+        return said
+    each, size = 1e3 * spent / hospitals, sharing.upload_size(d)
+    return f"{said}; a hospital shares in {each:.1f} ms and sends {size} bytes"
+
+
+def main() -> None:
+    for case in CASES:
+        if len(sys.argv) < 2 or sys.argv[1] in case:
+            with tempfile.TemporaryDirectory() as folder:
+                print(measure(case, Path(folder)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
