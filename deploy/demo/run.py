@@ -123,7 +123,8 @@ def _run(
 def _close(folder: Path, session: Session, studies: Sequence[Study], screen: Screen, seconds: int) -> None:
     made = pictures.draw(folder, {study.name: study.content for study in studies})
     screen.note("The coordinator saw ciphertext only: tests/attacks tries to decrypt all it saw.")
-    screen.note("Exact releases: no differential-privacy claim. False in-range data are not detected.")
+    if any(study.spec.release.mode == "exact" for study in studies):
+        screen.note("Exact releases: no differential-privacy claim. False in-range data are not detected.")
     screen.note(f"{seconds} s. Report: {folder.name}/report.html, with {len(made)} pictures beside it")
     _repeat(screen, session)
     its = session.federation.kits.addresses
