@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 
@@ -198,7 +199,7 @@ class Federation:
             self.wait(lambda: len(self._sealed()) >= before + count, timeout_s)
             _end(study)
         times = self._sealed()[before : before + count]
-        return [(b - a).total_seconds() for a, b in zip(times, times[1:], strict=False)]
+        return [(b - a).total_seconds() for a, b in pairwise(times)]
 
     def _sealed(self) -> list[datetime]:
         """When each round of any study was known to be sealed and final."""

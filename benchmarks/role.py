@@ -57,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--kit", type=Path, required=True)
     parser.add_argument("--work-s", type=float, default=0.0)
     options = parser.parse_args(argv)
-    hospital.Hospital = partial(Hospital, ports=partial(_ports, work_s=options.work_s))  # type: ignore[misc, assignment]
+    made = partial(Hospital, ports=partial(_ports, work_s=options.work_s))
+    setattr(hospital, "Hospital", made)  # noqa: B010
     hospital_process.serve(HospitalKit.load(options.kit))
 
 
