@@ -98,7 +98,7 @@ class Federation:
     ) -> None:
         self.folder, self.sites = folder, names(hospitals)
         self._made, self._work_s = made, work_s
-        api, fleet = _free_ports(2)
+        api, fleet = free_ports(2)
         text = _CONSORTIUM.format(api=api, fleet=fleet, rpc=rpc)
         text += "".join(_HOSPITAL.format(name=n, account=4 + i) for i, n in enumerate(self.sites))
         self._kits = provision(Consortium.load(text), folder / "kits")
@@ -227,7 +227,7 @@ def _rows(seed: int) -> str:
     return "\n".join(["mrn,AGE,WEIGHT,DIED", *lines]) + "\n"
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     try:
         return [each.getsockname()[1] for each in sockets]

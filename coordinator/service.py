@@ -319,7 +319,7 @@ class Coordinator:
         self.store.commit(step.records, letters, step.forget)
         if step.progress:
             self._last[study] = step.progress
-            log.info("step", progress=step.progress)
+            log.info("step", progress=step.progress, study=study.hex()[:8])
         return bool(step.records or step.send)
 
     def _mail(self, study: bytes, kind: str, body: bytes) -> bytes:
