@@ -31,17 +31,24 @@ class Anvil:
 
     Args:
         state: file to load from and save to on a clean exit; also saved every second.
+        history: also keep the state at every block: the file grows by some 50 kB a block.
         accounts: number of funded development accounts.
     """
 
     def __init__(
-        self, *, block_time: float = 0.2, state: Path | None = None, accounts: int = 20, port: int = 0
+        self,
+        *,
+        block_time: float = 0.2,
+        state: Path | None = None,
+        history: bool = True,
+        accounts: int = 20,
+        port: int = 0,
     ) -> None:
         self._options = ["--block-time", str(block_time), "--slots-in-an-epoch", "0"]
         self._options += ["--hardfork", "cancun", "--accounts", str(accounts), "--port", str(port)]
         if state is not None:
             self._options += ["--state", str(state), "--state-interval", "1"]
-            self._options += ["--preserve-historical-states"]
+            self._options += ["--preserve-historical-states"] if history else []
         self._process: subprocess.Popen[bytes] | None = None
         self._listening = False
         self.port = port

@@ -50,7 +50,7 @@ class Upstream:
 
     def __post_init__(self) -> None:
         self.ports = free_ports(2)
-        self.anvil = Anvil(state=self.folder / "chain.json", port=self.ports[0])
+        self.anvil = Anvil(state=self.folder / "chain.json", history=False, port=self.ports[0])
         self.anvil.start()
         self.proxy = self.start_proxy()
 
@@ -72,13 +72,16 @@ class Upstream:
         raise TimeoutError
 
     def kill_chain(self, pause_s: float) -> None:
-        """Nobody sends meanwhile (the coordinator is stopped): a node that forgets final blocks is no chain."""
-        state = self.folder / "chain.json"
-        for _ in range(2):
-            before = state.stat().st_mtime_ns
-            while state.stat().st_mtime_ns == before:
-                time.sleep(0.05)
+        """Nobody sends meanwhile (the coordinator is stopped): a node that forgets transactions is no chain.
+
+        anvil writes its state every second over the old one, so that it may die within; what it wrote before is
+        put back then. Empty blocks since are lost, and the hospitals have seen them as final.
+        """
+        state, killed = self.folder / "chain.json", time.time() + 1.0
+        while state.stat().st_mtime < killed or (kept := _whole(state)) is None:
+            time.sleep(0.02)
         self.anvil.stop(signal.SIGKILL)
+        state.write_bytes(kept)
         time.sleep(pause_s)
         self.anvil.start()
 
@@ -86,6 +89,15 @@ class Upstream:
         self.proxy.kill()
         self.proxy.wait()
         self.anvil.stop()
+
+
+def _whole(path: Path) -> bytes | None:
+    content = path.read_bytes()
+    try:
+        json.loads(content)
+    except ValueError:
+        return None
+    return content
 
 
 class Killer:
