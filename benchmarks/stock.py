@@ -64,10 +64,10 @@ def rounds(
                 str(node_port),
             )
         config = f'parameters={parameters} rounds={count + 1} hospitals={hospitals} times="{times}"'
-        start("run", "flwr", "run", str(APP), "bench", "--run-config", config)
+        run = start("run", "flwr", "run", str(APP), "bench", "--run-config", config)
         deadline = time.monotonic() + timeout_s
         while len(found := _times(times)) < count + 2:
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or run.poll():
                 said = (folder / "superlink.log").read_text()[-1000:] + (folder / "run.log").read_text()[
                     -1000:
                 ]
