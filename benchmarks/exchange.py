@@ -63,7 +63,7 @@ class _World:
         return kit
 
     def _node_key(self, org: bytes) -> bytes:
-        key = ec.generate_private_key(ec.SECP384R1())
+        key = ec.generate_private_key(ec.SECP256R1())
         secret = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.OpenSSH, form.NoEncryption())
         (self._folder / f"{org.hex()}.key").write_bytes(secret)
         return key.public_key().public_bytes(form.Encoding.OpenSSH, form.PublicFormat.OpenSSH)

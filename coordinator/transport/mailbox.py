@@ -331,5 +331,5 @@ def pem_of(key: bytes) -> bytes:
     except ValueError:
         loaded = None
     if not isinstance(loaded, ec.EllipticCurvePublicKey):
-        raise Misuse("transport.node_key", "a node key is an elliptic curve key (P-384)", "provision")
+        raise Misuse("transport.node_key", "a node key is an elliptic curve key (P-256)", "provision")
     return loaded.public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)

@@ -25,7 +25,7 @@ class NodeConfig:
         folder: private; spool, settings, log.
         server: host:port of the coordinator's gate, as its certificate names it.
         ca, certificate, key: PEM files; the certificate names ``consilium://hospital/<address>``.
-        node_key: private key of the node (OpenSSH, P-384); the coordinator's roster holds its public half.
+        node_key: private key of the node (OpenSSH, P-256); the coordinator's roster holds its public half.
         org, coordinator: addresses (20 bytes).
     """
 
