@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from consilium_errors import Error, Misuse, Unavailable
 
 REMEMBERED_BYTES = 64 << 20
+MIGRATION = 0x636F6E73  # any number, ours
 PAGE_BYTES = 32768  # records are megabytes: with SQLite's 4096 writing takes three times as long
 
 METADATA = sa.MetaData()
@@ -151,18 +152,29 @@ class RecordStore:
             Misuse: ``store.conflict`` when a record exists with other bytes; nothing is written.
             Unavailable: ``disk.full``, ``store.unusable``; nothing is written, and it may be tried again.
         """
-        written, scopes, forgotten = list(records), list(forget), self._remembered.forgotten
+        written, letters, scopes = list(records), list(send), list(forget)
+        forgotten = self._remembered.forgotten
+        try:
+            self._transact(written, letters, scopes)
+        except (
+            sa.exc.IntegrityError
+        ):  # another process wrote one of them this instant: now it is there to see
+            self._transact(written, letters, scopes)
+        for scope, slot, body in written:
+            self._remembered.keep(scope, slot, body, forgotten)
+        self._remembered.forget(scopes)
+
+    def _transact(
+        self, records: list[tuple[str, str, bytes]], send: list[tuple[bytes, bytes]], forget: list[str]
+    ) -> None:
         with _naming(), self._writing.begin() as db:
-            for scope, slot, body in written:
+            for scope, slot, body in records:
                 self._write(db, scope, slot, body)
-            for scope in scopes:
+            for scope in forget:
                 below = RECORD.c.scope.startswith(f"{scope}/", autoescape=True)
                 db.execute(sa.delete(RECORD).where((RECORD.c.scope == scope) | below))
             for recipient, body in send:
                 db.execute(sa.insert(OUTGOING).values(recipient=recipient, body=body))
-        for scope, slot, body in written:
-            self._remembered.keep(scope, slot, body, forgotten)
-        self._remembered.forget(scopes)
 
     def _write(self, db: sa.Connection, scope: str, slot: str, body: bytes) -> None:
         query = sa.select(RECORD.c.body).where(RECORD.c.scope == scope, RECORD.c.slot == slot)
@@ -226,6 +238,10 @@ def _naming() -> Iterator[None]:
 def open_engine(url: str) -> sa.Engine:
     """An engine that is safe against a kill; SQLite files are made 0600 and synced in full."""
     target = sa.make_url(url)
+    if target.drivername == "postgresql":
+        target = target.set(drivername="postgresql+psycopg")
+    if target.get_backend_name() == "postgresql":
+        return sa.create_engine(target, pool_pre_ping=True, client_encoding="utf8")
     if target.get_backend_name() != "sqlite":
         return sa.create_engine(target, pool_pre_ping=True)
     from pathlib import Path
@@ -261,5 +277,7 @@ def migrate(engine: sa.Engine, scripts: str) -> None:
     config = Config()
     config.set_main_option("script_location", scripts)
     with engine.execution_options(writes=True).begin() as connection:
+        if engine.dialect.name == "postgresql":  # SQLite's write lock does it: one process at a time
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION)))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

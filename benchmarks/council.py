@@ -47,13 +47,13 @@ recipient = "sponsor-key-1"
 max_missing = "0.10"
 [variables]
 age = {{ kind = "number", unit = "a", range = [0, 120], centre = 60, scale = 10 }}
-bmi = {{ kind = "number", unit = "kg/m2", range = [0, 80], centre = 25, scale = 5 }}
+weight = {{ kind = "number", unit = "kg", range = [0, 300], centre = 80, scale = 10 }}
 death = {{ kind = "event" }}
 [[analysis]]
 id = "net"
 kind = "network"
 outcome = "death"
-terms = ["age", "bmi"]
+terms = ["age", "weight"]
 hidden = [{a}, {b}]
 rounds = 1000
 """

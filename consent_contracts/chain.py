@@ -55,6 +55,7 @@ __all__ = [
 
 T = TypeVar("T")
 CACHE_SECONDS = 0.05
+PACE = (0.05, 2.0)
 MAX_AGE = 3600.0
 
 
@@ -106,6 +107,16 @@ class Chain:
         self._checked = False
         self._last: Snapshot | None = None
         self._read_at = -CACHE_SECONDS
+        self._first: tuple[int, float] | None = None
+
+    @property
+    def pace(self) -> float:
+        """Seconds after which it is worth asking for another final block, from how fast they came until now."""
+        first, last = self._first, self._last
+        if first is None or last is None or last.number <= first[0]:
+            return PACE[0]
+        block = (self._read_at - first[1]) / (last.number - first[0])
+        return min(max(block / 4, PACE[0]), PACE[1])
 
     def close(self) -> None:
         self._pool.shutdown(wait=False)
@@ -161,6 +172,8 @@ class Chain:
             if self._last is not None and found.block_hash == self._last.block_hash:
                 found = self._last
             self._last, self._read_at = found, time.monotonic()
+            if self._first is None:
+                self._first = (found.number, self._read_at)
             return found
 
     def refresh(self) -> None:
@@ -169,28 +182,32 @@ class Chain:
             self._read_at = -CACHE_SECONDS
 
     def _pin(self) -> Snapshot:
-        number = min(n for n, _ in self._gather(self._final_number) if n is not None)
+        heads = [head for head, _ in self._gather(self._final) if head is not None]
+        number = min(head[0] for head in heads)
         if number < 0:
             raise Unavailable("chain.no_final_block", "the chain has no final block yet")
         last = self._last
         if last is not None and number < last.number:
             raise Unavailable("chain.behind", "a node is behind what was final before")
 
-        def header(rpc: Rpc) -> tuple[bytes, int]:
+        def header(rpc: Rpc) -> tuple[int, bytes, int]:
             block = rpc.block(number)
-            return block["hash"], block["timestamp"]
+            return block["number"], block["hash"], block["timestamp"]
 
-        block_hash, timestamp = self.everywhere(header)
+        same = heads[0][1] and all(head == heads[0] for head in heads)
+        _, block_hash, timestamp = heads[0] if same else self.everywhere(header)
         if last is not None and number == last.number and block_hash != last.block_hash:
             raise Hostile("chain.rpcs_disagree", "a final block was replaced")
         if self._max_age is not None and self._clock() - timestamp > self._max_age:
             raise Unavailable("chain.stale", f"the newest final block is older than {self._max_age:.0f} s")
         return Snapshot(self, number, block_hash, timestamp)
 
-    def _final_number(self, rpc: Rpc) -> int:
+    def _final(self, rpc: Rpc) -> tuple[int, bytes, int]:
+        """Number, hash and time of a node's newest final block; hash empty where only the number is known."""
         if isinstance(self.finality, str):
-            return int(rpc.block(self.finality)["number"])
-        return int(rpc.block("latest")["number"]) - self.finality
+            block = rpc.block(self.finality)
+            return block["number"], block["hash"], block["timestamp"]
+        return rpc.block("latest")["number"] - self.finality, b"", 0
 
     # each in the newest final view ----------------------------------------------------------------------
 

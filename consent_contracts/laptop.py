@@ -31,9 +31,9 @@ class Anvil:
     default, ``finalized`` stays at zero for ever). It ends with the thread that started it, however that ends.
 
     Args:
-        state: file to load from and save to on a clean exit; also saved every ``save_s`` seconds, with the
-            states of all blocks.
+        state: file to load from and save to on a clean exit; also saved every ``save_s`` seconds.
         save_s: None: on a clean exit only, and the newest state only. A long chain's states are large.
+        history: also save the state at every block: the file grows by some 50 kB a block.
         accounts: number of funded development accounts.
     """
 
@@ -43,6 +43,7 @@ class Anvil:
         block_time: float = 0.2,
         state: Path | None = None,
         save_s: int | None = 1,
+        history: bool = True,
         accounts: int = 20,
         port: int = 0,
     ) -> None:
@@ -51,7 +52,8 @@ class Anvil:
         if state is not None:
             self._options += ["--state", str(state)]
             if save_s is not None:
-                self._options += ["--state-interval", str(save_s), "--preserve-historical-states"]
+                self._options += ["--state-interval", str(save_s)]
+                self._options += ["--preserve-historical-states"] if history else []
         self._process: subprocess.Popen[bytes] | None = None
         self._listening = False
         self.port = port

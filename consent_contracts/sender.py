@@ -3,11 +3,14 @@
 Rules of a transaction named by its ``key``:
 
 1. Nothing is stored until the contract would accept it now (``eth_call``); a refusal costs nothing.
-2. The signed bytes are stored before they are sent. From then on only these bytes are sent for the key.
-3. A lost answer, a lost process or "already known" change nothing: look the hash up, else send
+2. The signed bytes are stored before they are sent. From then on only these bytes are sent for the key, or a
+   version of them with the same nonce that offers higher fees (5).
+3. A lost answer, a lost process or "already known" change nothing: look the hashes up, else send
    the same bytes.
-4. They are replaced by new ones only when they can never be mined: another transaction has used their nonce
+4. They are replaced by others only when they can never be mined: another transaction has used their nonce
    and is final, or they were mined and reverted (which has no effect).
+5. Not mined after so many blocks, the transaction is stored and sent again with fees higher by an eighth, or by
+   what the newest block asks, up to a cap. Every version's hash is looked up: any may be the one that is mined.
 
 So two runs with the same key have at most one effect. Example: killed between 2 and sending → the next
 ``send`` with this key finds the bytes, the node does not know the hash, the bytes are sent.
@@ -17,66 +20,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import rlp
-from eth_hash.auto import keccak
-
+from consent_contracts.outbox import Fees, MemoryStore, Signed, SqliteStore, Store, sign
 from consent_contracts.rpc import NodeError, Rpc, data, field, listed, quantity, record
 from consilium_errors import Hostile, Misuse, Refused, Unavailable
 from crypto.identity import AgentKey
 
+__all__ = ["MemoryStore", "Mined", "Sender", "SqliteStore", "Store"]
+
 POLL = 0.05
+LOOK = 0.25  # whether it can be mined at all, and whether it is stuck
 GAS_MARGIN = 1.25
 FEE_MARGIN = 8  # base fees at most grow 12.5 % a block: room for 17 full blocks
 REBROADCAST = 5.0
+STUCK_BLOCKS = 10
+FEE_CAP = 500 * 10**9  # wei per gas
 SETTLE = 1.0  # a node may show a new block's nonce a moment before its receipts
-
-
-class Store(Protocol):
-    """Bytes by name, durable before ``put`` returns."""
-
-    def get(self, key: str) -> bytes | None: ...
-
-    def put(self, key: str, value: bytes) -> None: ...
-
-
-class MemoryStore(dict[str, bytes]):
-    """Not durable: for tests and for reading tools."""
-
-    def put(self, key: str, value: bytes) -> None:
-        self[key] = value
-
-
-class SqliteStore:
-    """One file, 0600, synchronous."""
-
-    def __init__(self, path: Path) -> None:
-        path.touch(mode=0o600, exist_ok=True)
-        self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._db.execute("CREATE TABLE IF NOT EXISTS sent (key TEXT PRIMARY KEY, value BLOB NOT NULL)")
-        self._lock = threading.Lock()
-
-    def get(self, key: str) -> bytes | None:
-        with self._lock:
-            row = self._db.execute("SELECT value FROM sent WHERE key = ?", (key,)).fetchone()
-        return None if row is None else bytes(row[0])
-
-    def put(self, key: str, value: bytes) -> None:
-        with self._lock:
-            self._db.execute("INSERT OR REPLACE INTO sent VALUES (?, ?)", (key, value))
-
-    def close(self) -> None:
-        self._db.close()
 
 
 @dataclass(frozen=True)
@@ -89,23 +54,6 @@ class Mined:
     gas_used: int
     created: bytes | None
     logs: tuple[dict[str, Any], ...]
-
-
-@dataclass(frozen=True)
-class _Stored:
-    raw: bytes
-    tx_hash: bytes
-    nonce: int
-    request: str
-
-    def to_bytes(self) -> bytes:
-        fields = [self.raw.hex(), self.tx_hash.hex(), self.nonce, self.request]
-        return json.dumps(fields).encode()
-
-    @classmethod
-    def from_bytes(cls, value: bytes) -> _Stored:
-        raw, tx_hash, nonce, request = json.loads(value)
-        return cls(bytes.fromhex(raw), bytes.fromhex(tx_hash), nonce, request)
 
 
 _locks: dict[bytes, threading.Lock] = {}
@@ -129,6 +77,8 @@ class Sender:
         private_key: 32 bytes.
         timeout: seconds to wait until a transaction is mined.
         finality: ``finalized``, or a number of confirmations, for rule 4.
+        stuck_blocks: blocks without it after which the fees are raised.
+        fee_cap: wei per gas that are never exceeded.
     """
 
     def __init__(
@@ -139,12 +89,15 @@ class Sender:
         *,
         timeout: float = 60.0,
         finality: str | int = "finalized",
+        stuck_blocks: int = STUCK_BLOCKS,
+        fee_cap: int = FEE_CAP,
     ) -> None:
         self.rpc = Rpc(rpc) if isinstance(rpc, str) else rpc
         self._key = AgentKey.from_bytes(private_key)
         self.address = self._key.address
         self._store = MemoryStore() if store is None else store
         self._timeout, self._finality = timeout, finality
+        self._stuck_blocks, self._fee_cap = stuck_blocks, fee_cap
         self._chain_id: int | None = None
 
     def __repr__(self) -> str:
@@ -177,40 +130,74 @@ class Sender:
                     # Another thread may have stored this key meanwhile.
                     stored = self._stored(name, request) or self._sign(name, request)
                     self._broadcast(stored)
-            mined = self._await(stored, deadline)
+            mined = self._await(name, stored, request, deadline)
             if mined is not None:
                 return self._judge(name, mined, request)
-            self._store.put(name, b"")
+            self._forget(name)
 
-    def _stored(self, name: str, request: dict[str, Any]) -> _Stored | None:
+    def _stored(self, name: str, request: dict[str, Any]) -> Signed | None:
         value = self._store.get(name)
         if not value:
             return None
-        stored = _Stored.from_bytes(value)
+        stored = Signed.from_bytes(value)
         if stored.request != _digest(request):
             raise Misuse("sender.key_reused", "this key already names another transaction")
         return stored
 
-    def _sign(self, name: str, request: dict[str, Any]) -> _Stored:
+    def _forget(self, name: str) -> None:
+        value = self._store.get(name)
+        if value:
+            self._store.swap(name, value, b"")
+
+    def _sign(self, name: str, request: dict[str, Any]) -> Signed:
+        before = self._store.get(name)
         self.rpc.call("eth_call", request, "latest")
         gas = int(quantity(self.rpc.call("eth_estimateGas", request, "latest")) * GAS_MARGIN)
-        nonce = self._nonce("pending")
-        base = quantity(self.rpc.block("latest").get("baseFeePerGas", "0x0"))
+        nonce, (_, base, tip) = self._nonce("pending"), self._market()
+        most = min(base * FEE_MARGIN + tip, self._fee_cap)
+        version = sign(self._key, self.chain_id(), nonce, Fees(min(tip, most), most, gas), request)
+        return self._keep(name, request, before, Signed(nonce, _digest(request), (version,)))
+
+    def _keep(self, name: str, request: dict[str, Any], before: bytes | None, signed: Signed) -> Signed:
+        """Store; if another process was faster, what that one stored."""
+        if self._store.swap(name, before, signed.to_bytes()):
+            return signed
+        other = self._stored(name, request)
+        if other is None:
+            raise Unavailable("sender.busy", "another process deals with this transaction")
+        return other
+
+    def _market(self) -> tuple[int, int, int]:
+        """Number and base fee of the newest block, and the tip that the node suggests."""
+        block = self.rpc.block("latest")
         tip = quantity(self.rpc.call("eth_maxPriorityFeePerGas"))
-        fees = (tip, base * FEE_MARGIN + tip, gas)
-        raw = signed_transaction(self._key, self.chain_id(), nonce, fees, request)
-        stored = _Stored(raw, keccak(raw), nonce, _digest(request))
-        self._store.put(name, stored.to_bytes())
-        return stored
+        return block["number"], quantity(block.get("baseFeePerGas", "0x0")), tip
+
+    def _raise_fees(self, name: str, stored: Signed, request: dict[str, Any]) -> Signed:
+        """Rule 5; the same as it was where the cap is reached."""
+        with _nonce_lock(self.address):
+            before = self._store.get(name)
+            known = self._stored(name, request) or stored
+            if len(known.versions) > len(stored.versions):
+                return known
+            _, base, tip = self._market()
+            fees = stored.newest.fees.raised(base, tip, self._fee_cap)
+            if before is None or fees is None:
+                return stored
+            version = sign(self._key, self.chain_id(), stored.nonce, fees, request)
+            raised = self._keep(name, request, before, stored.with_(version))
+        self._broadcast(raised)
+        return raised
 
     def _nonce(self, block: str) -> int:
         return quantity(self.rpc.call("eth_getTransactionCount", "0x" + self.address.hex(), block))
 
-    def _broadcast(self, stored: _Stored) -> None:
+    def _broadcast(self, stored: Signed) -> None:
         """The node's answer decides nothing: the hash is looked up afterwards."""
+        newest = stored.newest
         try:
-            said = data(self.rpc.call("eth_sendRawTransaction", "0x" + stored.raw.hex()), 32)
-            if said != stored.tx_hash:
+            said = data(self.rpc.call("eth_sendRawTransaction", "0x" + newest.raw.hex()), 32)
+            if said != newest.tx_hash:
                 raise Hostile("rpc.malformed", "the node names another transaction than was sent")
         except NodeError as error:
             if not any(word in error.said.lower() for word in _HARMLESS):
@@ -218,23 +205,22 @@ class Sender:
         except Unavailable:
             return
 
-    def _await(self, stored: _Stored, deadline: float) -> dict[str, Any] | None:
+    def _await(
+        self, name: str, stored: Signed, request: dict[str, Any], deadline: float
+    ) -> dict[str, Any] | None:
         """Its receipt, or None when it can never be mined."""
-        sent = time.monotonic() - REBROADCAST + 2 * POLL
-        dead_since: float | None = None
+        watch = _Watch()
         while True:
             try:
                 if (receipt := self._receipt(stored)) is not None:
                     return receipt
-                if not self._dead(stored):
-                    dead_since = None
-                elif dead_since is None:
-                    dead_since = time.monotonic()
-                elif time.monotonic() - dead_since >= SETTLE:
-                    return self._receipt(stored)
-                if time.monotonic() - sent >= REBROADCAST:
-                    sent = time.monotonic()
-                    self._broadcast(stored)
+                if watch.looks():
+                    if watch.dead(self._dead(stored)):
+                        return self._receipt(stored)
+                    if watch.stuck(self.rpc.block("latest")["number"], self._stuck_blocks):
+                        stored = self._raise_fees(name, stored, request)
+                    elif watch.says_again():
+                        self._broadcast(stored)
             except Unavailable:
                 if time.monotonic() >= deadline:
                     raise
@@ -242,16 +228,17 @@ class Sender:
                 raise Unavailable("chain.not_mined", "the transaction is sent but not mined yet")
             time.sleep(POLL)
 
-    def _receipt(self, stored: _Stored) -> dict[str, Any] | None:
-        found = self.rpc.call("eth_getTransactionReceipt", "0x" + stored.tx_hash.hex())
-        if found is None:
-            return None
-        receipt = record(found)
-        if data(field(receipt, "transactionHash"), 32) != stored.tx_hash:
-            raise Hostile("rpc.malformed", "another transaction's receipt")
-        return receipt
+    def _receipt(self, stored: Signed) -> dict[str, Any] | None:
+        for version in reversed(stored.versions):
+            found = self.rpc.call("eth_getTransactionReceipt", "0x" + version.tx_hash.hex())
+            if found is not None:
+                receipt = record(found)
+                if data(field(receipt, "transactionHash"), 32) != version.tx_hash:
+                    raise Hostile("rpc.malformed", "another transaction's receipt")
+                return receipt
+        return None
 
-    def _dead(self, stored: _Stored) -> bool:
+    def _dead(self, stored: Signed) -> bool:
         if isinstance(self._finality, str):
             return self._nonce(self._finality) > stored.nonce
         number = self.rpc.block("latest")["number"] - self._finality
@@ -259,7 +246,7 @@ class Sender:
 
     def _judge(self, name: str, receipt: dict[str, Any], request: dict[str, Any]) -> Mined:
         if quantity(field(receipt, "status")) != 1:
-            self._store.put(name, b"")  # rule 4: it had no effect
+            self._forget(name)  # rule 4: it had no effect
             self._explain(receipt, request)
         created = receipt.get("contractAddress")
         return Mined(
@@ -277,20 +264,41 @@ class Sender:
         raise Refused("chain.reverted", "the transaction was mined and reverted")
 
 
-def signed_transaction(
-    key: AgentKey, chain_id: int, nonce: int, fees: tuple[int, int, int], request: dict[str, Any]
-) -> bytes:
-    """The bytes of an EIP-1559 transaction.
+class _Watch:
+    """When to do what while a transaction is waited for."""
 
-    Args:
-        fees: (tip, most per gas, gas), in wei and units of gas.
-        request: ``to`` (absent to deploy), ``data``, ``value`` as in JSON-RPC.
-    """
-    to, calldata = (bytes.fromhex(request.get(name, "0x")[2:]) for name in ("to", "data"))
-    fields = [chain_id, nonce, *fees, to, int(request["value"], 16), calldata, []]
-    signature = key.sign(keccak(b"\x02" + rlp.encode(fields)))
-    r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:64], "big")
-    return b"\x02" + bytes(rlp.encode([*fields, signature[64] - 27, r, s]))
+    def __init__(self) -> None:
+        now = time.monotonic()
+        self._said, self._looked = now - REBROADCAST + 2 * POLL, now - LOOK
+        self._dead_since: float | None = None
+        self._block: int | None = None
+
+    def looks(self) -> bool:
+        if time.monotonic() - self._looked < LOOK:
+            return False
+        self._looked = time.monotonic()
+        return True
+
+    def dead(self, now: bool) -> bool:
+        """Whether it has been dead for a while."""
+        if not now:
+            self._dead_since = None
+        elif self._dead_since is None:
+            self._dead_since = time.monotonic()
+        return self._dead_since is not None and time.monotonic() - self._dead_since >= SETTLE
+
+    def stuck(self, block: int, most: int) -> bool:
+        """Whether ``most`` blocks have come since the last time, or the first."""
+        if self._block is not None and block - self._block < most:
+            return False
+        first, self._block = self._block is None, block
+        return not first
+
+    def says_again(self) -> bool:
+        if time.monotonic() - self._said < REBROADCAST:
+            return False
+        self._said = time.monotonic()
+        return True
 
 
 _HARMLESS = ("already known", "already imported", "nonce too low", "underpriced", "known transaction")

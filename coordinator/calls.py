@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
 from consent_contracts.contracts import Contracts
 from coordinator.round import AttestCall, Call, RecoverCall
+
+THREADS = 8
 
 
 class ChainCalls:
@@ -29,3 +35,34 @@ class ChainCalls:
             call.upload_hashes,
             call.signatures,
         )
+
+
+class Background:
+    """Calls in threads of their own: a study that waits for a block holds up no other.
+
+    A call returns at once; whoever makes it makes it again until the chain shows its effect, and is told then
+    what came of it. A repeated call is not sent twice (`consent_contracts.sender`).
+    """
+
+    def __init__(self, calls: Callable[[Call], None]) -> None:
+        self._calls = calls
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="calls")
+        self._under_way: dict[bytes, Future[None]] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, call: Call) -> None:
+        """Raises what the last call of this name raised, once."""
+        name = call.name
+        with self._lock:
+            found = self._under_way.get(name)
+            if found is None:
+                self._under_way[name] = self._pool.submit(self._calls, call)
+                return
+            if not found.done():
+                return
+            del self._under_way[name]
+        found.result()
+
+    def close(self) -> None:
+        """Wait for what is under way."""
+        self._pool.shutdown(cancel_futures=True)

@@ -20,7 +20,12 @@ FAILED_WAIT_S = 1.0
 
 
 class Loop:
-    """Args: ``idle_s`` is the pause after a turn with nothing to do; ``resend_s`` None: never say again."""
+    """The loop and its thread.
+
+    Args:
+        idle_s: the longest pause after a turn with nothing to do; letters and the chain end it.
+        resend_s: how often unanswered words are said again; None: never.
+    """
 
     def __init__(
         self,
@@ -29,7 +34,7 @@ class Loop:
         metrics: Metrics,
         pulse: Pulse,
         *,
-        idle_s: float = 0.03,
+        idle_s: float = BEGIN_EVERY_S,
         resend_s: float | None = 60.0,
     ) -> None:
         self._coordinator, self._beginnings = coordinator, beginnings
@@ -52,8 +57,10 @@ class Loop:
             pause = FAILED_WAIT_S
             with suppress(Exception):  # such as a log that cannot be written: the turn comes again
                 pause = self._turn()
-            if pause:
+            if pause == FAILED_WAIT_S:
                 self._stop.wait(pause)
+            elif pause:
+                self._coordinator.wait(pause)
 
     def _turn(self) -> float:
         """Seconds to wait before the next. No error ends the loop: a study's trouble is its own, and a store

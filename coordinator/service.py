@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -54,7 +55,8 @@ class Coordinator:
 
     Args:
         calls: carries out ``lock``, ``recover`` and ``attest`` on the chain, each once; raises `Refused`
-            with the contract's reason.
+            with the contract's reason. It may return before that is done: it is called until the chain shows it.
+        look_s: how often a study is looked at though no letter came and nothing is awaited of the chain.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Coordinator:
         calls: Callable[[Call], None],
         code_hash: bytes,
         rules: Rules | None = None,
+        look_s: float = 0.0,
     ) -> None:
         self.me = me
         self.store = store
@@ -76,6 +79,12 @@ class Coordinator:
         self._code_hash = code_hash
         self._rules = rules or Rules()
         self._machines: dict[bytes, CoordinatorRound] = {}
+        self._look_s = look_s
+        self._look_at: dict[bytes, float] = {}
+        self._next_look = 0.0
+        self._touched: set[bytes] = set()
+        self._called: dict[bytes, Call] = {}
+        self._kept = False
         self._last: dict[bytes, str] = {}
         self._resent: dict[bytes, int] = {}
         self._deciding = threading.Lock()  # two threads must not find one record missing at once
@@ -203,12 +212,29 @@ class Coordinator:
 
     def tick(self) -> bool:
         """Deal with what is there. True if anything was done."""
-        done = self._flush()
+        done, self._kept = self._flush(), False
         for letter in self._mailbox.fetch(self.me):
-            done |= self._deal(letter)
-        for study in self._running():
-            done |= self._advance(study)
+            dealt = self._deal(letter)
+            self._kept |= not dealt
+            done |= dealt
+        running = self._running()
+        for study in running:
+            if study in self._touched or time.monotonic() >= self._look_at.get(study, 0.0):
+                self._touched.discard(study)
+                if self._advance(study):
+                    self._touched.add(study)
+                    done = True
+                pause = self.chain.pace if study in self._called else self._look_s
+                self._look_at[study] = time.monotonic() + min(pause, self._look_s)
+        self._next_look = min((self._look_at[study] for study in running), default=float("inf"))
         return self._flush() or done
+
+    def wait(self, most_s: float) -> None:
+        """Until a letter comes, or a study is to be looked at."""
+        ahead = self._next_look - time.monotonic()
+        if self._kept:
+            ahead = min(ahead, self.chain.pace)
+        self._mailbox.wait(min(most_s, max(ahead, 0.0)))
 
     def resend(self) -> None:
         """Say the last words again to whoever has not answered; for a mailbox that lost them."""
@@ -223,6 +249,7 @@ class Coordinator:
                 self.submit(mail.body)
             else:
                 machine = self._machine(mail.study)
+                self._touched.add(mail.study)
                 self._apply(
                     mail.study,
                     machine.receive(mail.kind, mail.body, self.store, self._view(mail.study)),
@@ -241,9 +268,12 @@ class Coordinator:
             view = self._view(study)
             step = machine.advance(self.store, view)
             done = self._apply(study, step)
-            if step.call is not None:
+            if step.call is None:
+                self._called.pop(study, None)
+            else:
+                done |= self._called.get(study) != step.call
+                self._called[study] = step.call
                 self._call(study, machine, step.call)
-                done = True
         except Unavailable as error:
             log.info("study waits", code=error.code)
             return False
@@ -291,7 +321,7 @@ class Coordinator:
         self.store.commit(step.records, letters, step.forget)
         if step.progress:
             self._last[study] = step.progress
-            log.info("step", progress=step.progress)
+            log.info("step", progress=step.progress, study=study.hex()[:8])
         return bool(step.records or step.send)
 
     def _mail(self, study: bytes, kind: str, body: bytes) -> bytes:

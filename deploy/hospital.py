@@ -27,6 +27,7 @@ from participants.store import open_store
 from protos.mailbox import Mailbox, MemoryMailbox
 
 READY = "serving.json"
+LOOK_S = 2.0
 
 
 class Home:
@@ -119,6 +120,7 @@ class Home:
             table_of=self.datasets.table,
             rules=self.datasets.rules,
             floor_of=self.datasets.floor,
+            look_s=LOOK_S,
         )
         self._stack.callback(hospital.close)
         return hospital

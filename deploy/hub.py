@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import structlog
@@ -15,7 +15,7 @@ from consent_contracts.proxy import Proxy
 from consent_contracts.rpc import Rpc
 from consent_contracts.sender import Sender, SqliteStore
 from consilium_errors import Misuse
-from coordinator.calls import ChainCalls
+from coordinator.calls import Background, ChainCalls
 from coordinator.round import Call
 from coordinator.service import Coordinator
 from coordinator.store import open_store
@@ -27,6 +27,8 @@ from protos.mailbox import Mailbox, MemoryMailbox
 log = structlog.get_logger(__name__)
 
 READY = "serving.json"
+LOOK_S = 1.0
+Calls = Callable[[Call], None]
 
 
 def sender(kit: CoordinatorKit) -> Sender:
@@ -60,7 +62,10 @@ def opened(kit: CoordinatorKit, mailbox: Mailbox | None = None) -> Iterator[Coor
         urls = [stack.enter_context(Proxy(url)).url for url in its.chain.rpc]
         chain = Chain(urls, its.chain.addresses(), finality=its.chain.finality)
         stack.callback(chain.close)
-        calls = _only_look if mailbox is None else ChainCalls(Contracts(sender(kit), its.chain.addresses()))
+        calls: Calls = _only_look
+        if mailbox is not None:
+            calls = background = Background(ChainCalls(Contracts(sender(kit), its.chain.addresses())))
+            stack.callback(background.close)
         coordinator = Coordinator(
             its.organisation,
             store=open_store(kit.store_url),
@@ -68,6 +73,7 @@ def opened(kit: CoordinatorKit, mailbox: Mailbox | None = None) -> Iterator[Coor
             chain=chain,
             calls=calls,
             code_hash=code_hash(),
+            look_s=LOOK_S,
         )
         stack.callback(coordinator.close)
         yield coordinator

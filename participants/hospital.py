@@ -6,6 +6,7 @@ posted from the outbox. A process killed anywhere repeats at most what a record 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ class Hospital:
         chain: read side over this hospital's own RPC proxies, at least two.
         table_of: reads the frozen cohort of a study; called only when a contribution is due.
         rules: this hospital's own, asked when a study is accepted and before each contribution.
+        look_s: how often a study is looked at though no letter came; letters wake it.
         floor_of: the disclosure floor that a study's results must keep before they are released.
         ports: effects of the round's machine; the default is the real cipher.
     """
@@ -82,7 +84,11 @@ class Hospital:
         rules: Rules = only_encrypted,
         floor_of: Callable[[StudySpec], Floor] = _default_floor,
         ports: Callable[[str, SpecAnalyst], Ports] = ports_for,
+        look_s: float = 0.0,
     ) -> None:
+        self._look_s, self._looked_at = look_s, float("-inf")
+        self._touched: set[bytes] = set()
+        self._kept = False
         self.identity = identity
         self.store = store
         self.chain = chain
@@ -172,19 +178,26 @@ class Hospital:
 
     # letters ------------------------------------------------------------------------------------------
 
-    def tick(self, *, look: bool = True) -> bool:
-        """Deal with what is there: letters, seals on the chain, the outbox. True if anything was done.
-
-        Args:
-            look: read the chain even if there was no letter; a letter's step reads it in any case.
-        """
-        done = self._flush()
+    def tick(self) -> bool:
+        """Deal with what is there: letters, seals on the chain, the outbox. True if anything was done."""
+        done, self._kept = self._flush(), False
         for letter in self._mailbox.fetch(self.identity.org):
-            done |= self._deal(letter)
-        if look or done:
-            for study in self._accepted():
+            dealt = self._deal(letter)
+            self._kept |= not dealt
+            done |= dealt
+        everywhere = time.monotonic() - self._looked_at >= self._look_s
+        if everywhere:
+            self._looked_at = time.monotonic()
+        touched, self._touched = self._touched, set()
+        for study in self._accepted():
+            if everywhere or study in touched:
                 done |= self._settle(study)
         return self._flush() or done
+
+    def wait(self, most_s: float) -> None:
+        """Until a letter comes or a kept one may be dealt with, or it is time to look."""
+        ahead = self.chain.pace if self._kept else self._looked_at + self._look_s - time.monotonic()
+        self._mailbox.wait(min(most_s, max(ahead, 0.0)))
 
     def _accepted(self) -> list[bytes]:
         slots = self.store.slots(STUDIES, "accepted-")
@@ -222,6 +235,9 @@ class Hospital:
 
     def _handle(self, mail: pb.Mail) -> None:
         study = self.study(mail.study)
+        self._touched.add(mail.study)
+        if mail.kind in ("locked", "attested"):  # what it tells of is in a newer block
+            self.chain.refresh()
         view = self._view(mail.study, study)
         if mail.kind in ("task", "hellos", "plan", "locked", "recover", "sum", "outputs"):
             self._apply(mail.study, study.machine.settle(self.store, view))

@@ -20,9 +20,8 @@ from participants.hospital import Hospital
 
 log = structlog.get_logger(__name__)
 
-IDLE_S = 0.03
+IDLE_S = 1.0  # letters wake it
 FAILED_WAIT_S = 1.0
-LOOK_EVERY_S = 0.5  # at the chain while no letter comes: each look costs its nodes a dozen calls
 APPROVE_EVERY_S = 0.5
 ASK_AGAIN_S = 60.0
 
@@ -37,24 +36,24 @@ class Loop:
         self, hospital: Hospital, *, idle_s: float = IDLE_S, observe: Observe = lambda code, s: None
     ) -> None:
         self._hospital, self._idle_s, self._observe = hospital, idle_s, observe
-        self._looked = float("-inf")
+        self._failed = False
 
     def run(self, stop: threading.Event) -> None:
         """Until ``stop``; the turn at hand is finished."""
         while not stop.is_set():
             pause = self.turn()
-            if pause:
+            if self._failed:
                 stop.wait(pause)
+            elif pause:
+                self._hospital.wait(pause)
 
     def turn(self) -> float:
         """One turn; seconds to wait before the next."""
-        since, code, pause = time.monotonic(), "", 0.0
-        look = since - self._looked >= LOOK_EVERY_S
+        since, code, pause, self._failed = time.monotonic(), "", 0.0, False
         try:
-            pause = 0.0 if self._hospital.tick(look=look) else self._idle_s
-            self._looked = time.monotonic() if look else self._looked
+            pause = 0.0 if self._hospital.tick() else self._idle_s
         except Exception as error:
-            code, pause = _log("turn failed", error), FAILED_WAIT_S
+            code, pause, self._failed = _log("turn failed", error), FAILED_WAIT_S, True
         self._observe(code, time.monotonic() - since)
         return pause
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple, Protocol
+
+LOOK_S = 0.03  # other processes ring no bell
 
 
 class Letter(NamedTuple):
@@ -28,17 +31,22 @@ class Mailbox(Protocol):
     def acknowledge(self, to: bytes, number: int) -> None:
         """``to`` has dealt with the letter and will not need it again."""
 
+    def wait(self, timeout_s: float) -> None:
+        """Until a letter may have come; at most ``timeout_s``."""
+
 
 class MemoryMailbox:
     def __init__(self) -> None:
         self._letters: dict[bytes, dict[int, bytes]] = defaultdict(dict)
         self._next = 0
         self._lock = threading.Lock()
+        self._came = threading.Event()
 
     def post(self, to: bytes, body: bytes) -> None:
         with self._lock:
             self._next += 1
             self._letters[to][self._next] = body
+        self._came.set()
 
     def fetch(self, to: bytes, most: int = 64) -> list[Letter]:
         with self._lock:
@@ -47,6 +55,10 @@ class MemoryMailbox:
     def acknowledge(self, to: bytes, number: int) -> None:
         with self._lock:
             self._letters[to].pop(number, None)
+
+    def wait(self, timeout_s: float) -> None:
+        self._came.wait(timeout_s)
+        self._came.clear()
 
 
 class FileMailbox:
@@ -77,6 +89,9 @@ class FileMailbox:
     def acknowledge(self, to: bytes, number: int) -> None:
         with self._lock:
             self._db.execute("DELETE FROM letter WHERE recipient = ? AND number = ?", (to, number))
+
+    def wait(self, timeout_s: float) -> None:
+        time.sleep(min(timeout_s, LOOK_S))
 
     def close(self) -> None:
         self._db.close()

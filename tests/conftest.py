@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import structlog
 
 from analytics.study import StudySpec
 from analytics.table import Table
+from tests.postgres import NoServer, Postgres
 
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
 
@@ -23,6 +25,18 @@ def chain_url() -> Iterator[str]:
 
     with Anvil() as anvil:
         yield anvil.url
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server; skips with the reason where there is none."""
+    server = ExitStack()
+    try:
+        found = server.enter_context(Postgres())
+    except NoServer as error:
+        pytest.skip(str(error))
+    with server:
+        yield found
 
 
 TINY = """

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import signal
 import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 import consilium_records
-from consilium_errors import Hostile, Misuse
+from consilium_errors import Hostile, Misuse, Unavailable
 from consilium_records import RECORD, RecordStore
 from coordinator.store import open_store
 from crypto.vault import Vault
 from participants.store import open_store as open_hospital_store
+from tests.postgres import Postgres
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, home: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{home / 'records.db'}"
+    return str(request.getfixturevalue("postgres").database())
 
 
 @pytest.fixture
-def store(home: Path) -> RecordStore:
-    return open_store(f"sqlite:///{home / 'records.db'}")
+def store(url: str) -> Iterator[RecordStore]:
+    opened = open_store(url)
+    yield opened
+    opened.close()
 
 
 def on_disk(store: RecordStore) -> list[tuple[str, str]]:
@@ -86,9 +99,8 @@ def test_memory_is_bounded(store: RecordStore, monkeypatch: pytest.MonkeyPatch) 
     assert store.slots("s", "1") == {s: b for s, b in bodies.items() if s.startswith("1")}
 
 
-def test_another_process_finds_an_altered_record(home: Path) -> None:
+def test_another_process_finds_an_altered_record(home: Path, url: str) -> None:
     vault = Vault.load_or_create(home / "vault.key")
-    url = f"sqlite:///{home / 'hospital.db'}"
     store = open_hospital_store(url, vault)
     store.commit([("s", "a", b"1"), ("s", "b", b"2")])
     with store._engine.begin() as db:
@@ -99,7 +111,8 @@ def test_another_process_finds_an_altered_record(home: Path) -> None:
     assert refused.value.code == "vault.open"
 
 
-def test_only_the_outbox_is_written_unsynced(store: RecordStore) -> None:
+def test_only_the_outbox_is_written_unsynced(home: Path) -> None:
+    store = open_store(f"sqlite:///{home / 'records.db'}")
     said: list[str] = []
     sa.event.listen(store._engine, "before_cursor_execute", lambda *a: said.append(a[2]))
     store.commit([("s", "a", b"1")], [(bytes(20), b"letter")])
@@ -111,3 +124,48 @@ def test_only_the_outbox_is_written_unsynced(store: RecordStore) -> None:
     said.clear()
     store.commit([("s", "b", b"1")])
     assert said[0] == "PRAGMA synchronous=FULL"
+
+
+def test_letters_leave_in_order(store: RecordStore) -> None:
+    for number in range(5):
+        store.commit(send=[(bytes(20), b"%d" % number)])
+    queued = store.outgoing()
+    assert [o.body for o in queued] == [b"0", b"1", b"2", b"3", b"4"]
+    store.sent(queued[0].number)
+    assert [o.body for o in store.outgoing()] == [b"1", b"2", b"3", b"4"]
+
+
+def test_two_processes_write_the_same_record_at_once(url: str) -> None:
+    """Equal bytes are nothing to either; of different ones, one is told of the conflict."""
+    with ThreadPoolExecutor(4) as pool:
+        stores = list(pool.map(open_store, [url] * 4))  # all four make the schema
+        for number in range(10):
+            list(pool.map(lambda s, n=number: s.commit([("same", f"{n}", b"x")]), stores))  # type: ignore[misc]
+
+        def differs(number: int) -> str:
+            try:
+                stores[number].commit([("other", "a", bytes([number]))], [(bytes(20), b"letter")])
+            except Misuse as error:
+                return error.code
+            return "written"
+
+        assert sorted(pool.map(differs, range(4))) == ["store.conflict"] * 3 + ["written"]
+    assert len(stores[0].outgoing()) == 1
+    for store in stores:
+        store.close()
+
+
+def test_a_database_that_is_away_is_named_and_comes_back(postgres: Postgres) -> None:
+    store = open_store(postgres.database())
+    store.commit([("s", "a", b"1")])
+    postgres.stop(signal.SIGQUIT)  # no orderly end
+    try:
+        with pytest.raises(Unavailable) as caught:
+            store.commit([("s", "b", b"2")])
+        assert caught.value.code == "store.unusable"
+    finally:
+        postgres.start()
+    store.commit([("s", "b", b"2")])
+    fresh = RecordStore(store._engine)
+    assert (fresh.get("s", "a"), fresh.get("s", "b")) == (b"1", b"2")
+    store.close()

@@ -37,6 +37,11 @@ class LockCall:
     signatures: tuple[bytes, ...]
     plan_hash: bytes
 
+    @property
+    def name(self) -> bytes:
+        """Two calls of one name ask for the same, as for every `Call`."""
+        return self.plan_hash
+
 
 @dataclass(frozen=True)
 class AttestCall:
@@ -48,6 +53,10 @@ class AttestCall:
     signatures: tuple[bytes, ...]
     seal_id: bytes
 
+    @property
+    def name(self) -> bytes:
+        return self.seal_id
+
 
 @dataclass(frozen=True)
 class RecoverCall:
@@ -56,6 +65,10 @@ class RecoverCall:
     study: bytes
     lock_id: bytes
     org: bytes
+
+    @property
+    def name(self) -> bytes:
+        return self.lock_id + self.org
 
 
 Call = LockCall | AttestCall | RecoverCall

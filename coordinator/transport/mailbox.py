@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -84,7 +84,8 @@ class FlowerMailbox:
             told=self._told,
         )
         self._run = _Run(self.superlink, self.gate, keys)
-        self._workers = {org: _Worker(org, self.spool, self._run, self.gate) for org in keys}
+        self._came = threading.Event()
+        self._workers = {org: _Worker(org, self.spool, self._run, self.gate, self._came.set) for org in keys}
 
     def start(self) -> None:
         """Raises Unavailable ``transport.gate``, ``transport.superlink``."""
@@ -116,6 +117,10 @@ class FlowerMailbox:
 
     def acknowledge(self, to: bytes, number: int) -> None:
         self.spool.acknowledge(to, number)
+
+    def wait(self, timeout_s: float) -> None:
+        self._came.wait(timeout_s)
+        self._came.clear()
 
     def _told(self, event: Event) -> None:
         worker = self._workers[event.org]
@@ -183,8 +188,8 @@ class _Asked:
 class _Worker:
     """All that goes on with one hospital, in one thread."""
 
-    def __init__(self, org: bytes, spool: Spool, run: _Run, gate: Gate) -> None:
-        self._org, self._run, self._gate = org, run, gate
+    def __init__(self, org: bytes, spool: Spool, run: _Run, gate: Gate, came: Callable[[], None]) -> None:
+        self._org, self._run, self._gate, self._came = org, run, gate, came
         self._letters = Correspondence(spool, org)
         self._asked: dict[str, _Asked] = {}
         self._generation = 0
@@ -293,6 +298,8 @@ class _Worker:
                 return
             self._last_heard = time.monotonic()
             frame = self._letters.take(reply.payload)
+            if frame.pieces:
+                self._came()
             if frame.exchange != asked.exchange:
                 log.warning("answer to another question", org=self._org.hex())
         except Hostile as error:
@@ -324,5 +331,5 @@ def pem_of(key: bytes) -> bytes:
     except ValueError:
         loaded = None
     if not isinstance(loaded, ec.EllipticCurvePublicKey):
-        raise Misuse("transport.node_key", "a node key is an elliptic curve key (P-384)", "provision")
+        raise Misuse("transport.node_key", "a node key is an elliptic curve key (P-256)", "provision")
     return loaded.public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)

@@ -25,7 +25,8 @@ from protos.spool import Spool
 log = structlog.get_logger(__name__)
 
 HOLD_S: Final = 25.0
-POLL_S: Final = 0.02
+#: Should the bell be lost; and the least between two looks.
+LOOK_S, SHORTEST_S = 1.0, 0.02
 
 
 class Question(Protocol):
@@ -46,13 +47,18 @@ class _Held:
 
 
 class Agent:
-    """Args: spool: the hospital's; ``coordinator``: the only peer."""
+    """Args: spool: the hospital's; ``coordinator``: the only peer; ``came``: called when letters have come."""
 
     def __init__(
-        self, spool: Spool, coordinator: bytes, *, clock: Callable[[], float] = time.monotonic
+        self,
+        spool: Spool,
+        coordinator: bytes,
+        *,
+        came: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._letters = Correspondence(spool, coordinator, clock)
-        self._clock = clock
+        self._clock, self._came = clock, came
         self._held: list[_Held] = []
         self._here = False
         self._lock = threading.Lock()
@@ -79,6 +85,8 @@ class Agent:
                     held.question.refuse("exchange.not_awaited")
             self._held = [held for held in self._held if held.exchange in frame.awaiting]
             self._held.append(_Held(question, frame.exchange, self._clock()))
+        if frame.pieces:
+            self._came()
         self.speak()
 
     def speak(self) -> None:
@@ -97,10 +105,19 @@ class Agent:
             return True
         return len(self._held) > 1 and self._letters.patience() is None
 
-    def run(self) -> None:
-        """Look for the hospital's letters for ever; they are posted by another process."""
+    def _pause(self) -> float:
+        """Seconds until something may be due though no letter is posted."""
+        with self._lock:
+            if not self._held:
+                return LOOK_S
+            ahead = self._letters.patience()
+            held = HOLD_S - (self._clock() - self._held[0].since)
+            return min(max(min(held, LOOK_S if ahead is None else ahead), SHORTEST_S), LOOK_S)
+
+    def run(self, posted: Callable[[float], object]) -> None:
+        """Look for the hospital's letters for ever; ``posted`` waits until another process has posted some."""
         while True:
-            time.sleep(POLL_S)
+            posted(self._pause())
             try:
                 self.speak()
             except Error as error:

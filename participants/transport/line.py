@@ -144,7 +144,7 @@ def load_node_key(path: Path) -> ec.EllipticCurvePrivateKey:
             "transport.node_key", f"no node key in {path}: {type(error).__name__}", "provision"
         ) from None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise Misuse("transport.node_key", "a node key is an elliptic curve key (P-384)", "provision")
+        raise Misuse("transport.node_key", "a node key is an elliptic curve key (P-256)", "provision")
     return key
 
 

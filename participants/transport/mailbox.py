@@ -9,6 +9,7 @@ from pathlib import Path
 
 from consilium_children import Child, python
 from consilium_errors import Misuse
+from protos.bell import Bell
 from protos.mailbox import Letter
 from protos.spool import Spool
 
@@ -24,7 +25,7 @@ class NodeConfig:
         folder: private; spool, settings, log.
         server: host:port of the coordinator's gate, as its certificate names it.
         ca, certificate, key: PEM files; the certificate names ``consilium://hospital/<address>``.
-        node_key: private key of the node (OpenSSH, P-384); the coordinator's roster holds its public half.
+        node_key: private key of the node (OpenSSH, P-256); the coordinator's roster holds its public half.
         org, coordinator: addresses (20 bytes).
     """
 
@@ -55,6 +56,7 @@ class NodeMailbox:
         config.folder.chmod(0o700)
         self.config = config
         self.spool = Spool(config.folder / "spool.db", config.org)
+        self._came, self._posted = bells(config.folder)
         settings = config.folder / "node.json"
         _write(settings, json.dumps(_settings(config)))
         self.child = Child(
@@ -70,6 +72,8 @@ class NodeMailbox:
     def stop(self) -> None:
         self.child.stop()
         self.spool.close()
+        self._came.close()
+        self._posted.close()
 
     def trouble(self) -> str:
         """Why the line is down, as a code (``transport.tls``, ``transport.clock_skew``, …); empty if it is not."""
@@ -81,12 +85,21 @@ class NodeMailbox:
         if to != self.config.coordinator:
             raise Misuse("transport.stranger", "a hospital writes to its coordinator only")
         self.spool.post(to, body)
+        self._posted.ring()
 
     def fetch(self, to: bytes, most: int = 64) -> list[Letter]:
         return self.spool.fetch(to, most)
 
     def acknowledge(self, to: bytes, number: int) -> None:
         self.spool.acknowledge(to, number)
+
+    def wait(self, timeout_s: float) -> None:
+        self._came.wait(timeout_s)
+
+
+def bells(folder: Path) -> tuple[Bell, Bell]:
+    """Beside the spool: the node rings the first when a letter has come, the hospital the second when it wrote."""
+    return Bell(folder / "came.bell"), Bell(folder / "posted.bell")
 
 
 def _settings(config: NodeConfig) -> dict[str, str]:

@@ -51,6 +51,7 @@ from participants.transport.line import (
     trouble,
     wait_for_gate,
 )
+from participants.transport.mailbox import bells
 from protos.exchange import CHUNK, MOST
 from protos.fab import FAB_HASH
 from protos.spool import Spool
@@ -218,8 +219,9 @@ def run(settings: Settings) -> None:
     key = load_node_key(Path(settings.node_key))
     wait_for_gate(settings)
     spool = Spool(Path(settings.spool), bytes.fromhex(settings.org))
-    agent = Agent(spool, bytes.fromhex(settings.coordinator))
-    threading.Thread(target=_or_die(agent.run), name="agent", daemon=True).start()
+    came, posted = bells(Path(settings.spool).parent)
+    agent = Agent(spool, bytes.fromhex(settings.coordinator), came=came.ring)
+    threading.Thread(target=_or_die(partial(agent.run, posted.wait)), name="agent", daemon=True).start()
     sign_off(settings, key)
     _replace(connection, "FleetHttpClient", client_class(settings))
     _replace(connection, "make_simple_http_retry_invoker", patient(settings))

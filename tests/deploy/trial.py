@@ -206,7 +206,7 @@ class Trial:
     def serve_all(self) -> None:
         for name in ("hub", *self.sites, *self.members):
             self.serve(name)
-        self.wait(lambda: self.ready("hub") is not None)
+        self.wait(lambda: self.ready("hub") is not None, 300.0)
 
     def ready(self, name: str) -> Mapping[str, int] | None:
         """What the serving process wrote about itself."""
@@ -214,6 +214,9 @@ class Trial:
         assert process.poll() is None, self.log(name)
         found = json.loads(path.read_text()) if path.exists() else {}
         return found if found.get("pid") == process.pid else None
+
+    def pid(self, name: str) -> int:
+        return self._running[name].pid
 
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text()

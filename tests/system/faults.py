@@ -154,9 +154,9 @@ class WiredTransactions(SqliteStore):
         self._wire.function = key.split("/")[2]
         return super().get(key)
 
-    def put(self, key: str, value: bytes) -> None:
+    def swap(self, key: str, before: bytes | None, after: bytes) -> bool:
         with self._wire.around(f"tx-put {self._wire.function}"):
-            super().put(key, value)
+            return super().swap(key, before, after)
 
 
 class LyingRpc(Rpc):

@@ -107,7 +107,7 @@ class Authority:
 
 def node_key(folder: Path, name: str) -> NodeKey:
     """A node's pair as ``flwr`` wants it."""
-    key = ec.generate_private_key(ec.SECP384R1())
+    key = ec.generate_private_key(ec.SECP256R1())
     path = folder / f"{name}.node"
     path.write_bytes(key.private_bytes(form.Encoding.PEM, form.PrivateFormat.OpenSSH, form.NoEncryption()))
     public = key.public_key().public_bytes(form.Encoding.OpenSSH, form.PublicFormat.OpenSSH)

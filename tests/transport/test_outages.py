@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import socket
-import statistics
 import subprocess
 import sys
 import time
@@ -188,50 +187,23 @@ def test_a_slow_hospital_delays_only_itself(tmp_path: Path) -> None:
         slow.start()
         fast = world.add(1)
         world.settle()
-        big = os.urandom(300_000)
+        big = os.urandom(120_000)
         slow.post(COORDINATOR, big)
         world.coordinator.post(org(0), big)
         came: list[bytes] = []
         times = []
         began = time.monotonic()
-        while time.monotonic() - began < 15:
+        while time.monotonic() - began < 8:
             world.coordinator.post(org(1), b"quick")
             times.append(until(lambda: drain(fast, org(1)) == [b"quick"]))
             came += drain(world.coordinator, COORDINATOR)
-        assert big not in came  # it takes thirty seconds, so that this test can fail
+        assert big not in came  # it takes twelve seconds, so that this test can fail
         assert max(times) < 10
         until(lambda: bool(came.extend(drain(world.coordinator, COORDINATOR)) or big in came), 200)
         until(lambda: drain(slow, org(0)) == [big], 200)
         took = time.monotonic() - began
-        print(f"\n300 kB each way at 10 kB/s: {took:.0f} s; the other's letters meanwhile {max(times):.2f} s")
+        print(f"\n120 kB each way at 10 kB/s: {took:.0f} s; the other's letters meanwhile {max(times):.2f} s")
     finally:
         world.close()
         if line is not None:
             line.close()
-
-
-@pytest.mark.slow
-def test_exchange_latency_with_four_nodes(tmp_path: Path) -> None:
-    """From the coordinator's letters to the hospitals' answers. Printed, not judged: the machine may be busy."""
-    world = World(tmp_path, 4)
-    try:
-        world.start()
-        world.settle()
-        times = []
-        for _ in range(20):
-            began = time.perf_counter()
-            for member in world.orgs:
-                world.coordinator.post(member, b"question")
-            waiting = dict(zip(world.orgs, world.hospitals, strict=True))
-            answers = 0
-            while answers < len(world.orgs):
-                for member, hospital in list(waiting.items()):
-                    if drain(hospital, member):
-                        hospital.post(COORDINATOR, b"answer")
-                        del waiting[member]
-                answers += len(drain(world.coordinator, COORDINATOR))
-                time.sleep(0.002)
-            times.append(time.perf_counter() - began)
-        print(f"\nexchange with 4 nodes: median {statistics.median(times):.3f} s, worst {max(times):.3f} s")
-    finally:
-        world.close()
