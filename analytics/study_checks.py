@@ -77,8 +77,6 @@ def _privacy(spec: StudySpec) -> Iterator[Finding]:
             "sum",
             'a clear sum shows every hospital\'s input with its own small share of the noise; set sum = "fhe"',
         )
-    if spec.sum == "mpc":
-        yield "sum", 'a committee\'s sum with noise is not offered; set sum = "fhe"'
     names = {entry.id for entry in spec.analysis}
     for name in privacy.shares.keys() - names:
         yield f"privacy.shares.{name}", "is no analysis of this study"

@@ -83,6 +83,8 @@ def disagreements(spec: StudySpec) -> Iterator[Finding]:
             yield "committee", f"two members have the same {what}"
     if spec.committee and len(spec.committee) != MEMBERS:
         yield "committee", f"has {len(spec.committee)} members, expected {MEMBERS}"
+    if spec.committee and spec.release.mode == "dp":
+        yield "release.mode", "differential privacy by committee is not offered by this version"
     if spec.robust is not None:
         yield from _robust(spec, spec.robust)
 

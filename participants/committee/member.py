@@ -151,6 +151,8 @@ class Committee:
         except Unavailable as error:
             log.info("study waits", code=error.code)
             return False
+        if self._meeting is not None and self._over(self._meeting.due, study, view):
+            self._leave()  # before its round is forgotten: it writes a journal
         done = self._apply(study, machine.tidy(study, self.store, view))
         lock = view.head.lock
         scope = "" if lock is None else machine.lock_scope(study, lock.round, lock.lock_id)
@@ -173,6 +175,10 @@ class Committee:
             log.info("meeting", number=due.number)
             return True
         return done
+
+    @staticmethod
+    def _over(due: Due, study: bytes, view: View) -> bool:
+        return due.study == study and due.round <= view.head.attested
 
     def _ended(self, meeting: _Meeting) -> Step:
         try:
