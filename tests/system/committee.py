@@ -178,3 +178,9 @@ class CommitteeStudy(Study):
         process.start()
         self._running[role] = _Running(process, fault)
         return None
+
+    def _quiet(self) -> bool:
+        """Also every member has seen the last seal and forgotten its round."""
+        last = f"SELECT slot FROM record WHERE slot = 'done-{len(self.spec.analysis)}'"
+        stores = (Path(bench.store_url.removeprefix("sqlite:///")) for bench in self.benches.values())
+        return super()._quiet() and all(self._rows(path, last) for path in stores)
