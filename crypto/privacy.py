@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -33,16 +32,18 @@ def discrete_gaussian(sigma: int, size: int) -> NDArray[np.int64]:
         raise Misuse("privacy.sigma", f"a standard deviation of {sigma} cannot be drawn")
     if size < 1:
         raise Misuse("privacy.size", "no noise was asked for")
-    draw = _measurement(sigma)
     blocks = [min(BLOCK, size - start) for start in range(0, size, BLOCK)]
+
+    def draw(count: int) -> NDArray[np.int64]:
+        # A measurement of its own: OpenDP counts its references without regard to other threads.
+        return np.array(_measurement(sigma)([0] * count), dtype=np.int64)
+
     if len(blocks) == 1:
-        return np.array(draw([0] * size), dtype=np.int64)
+        return draw(size)
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        parts = pool.map(lambda n: np.array(draw([0] * n), dtype=np.int64), blocks)
-        return np.concatenate(list(parts))
+        return np.concatenate(list(pool.map(draw, blocks)))
 
 
-@lru_cache(maxsize=32)
 def _measurement(sigma: int) -> Callable[[list[int]], list[int]]:
     # Not from opendp.prelude, which imports all of scikit-learn.
     from opendp.domains import atom_domain, vector_domain

@@ -40,7 +40,9 @@ def study_file(tmp_path: Path) -> Path:
     path = tmp_path / "study.toml"
     moments = '[[analysis]]\nid = "means"\nkind = "moments"\ncolumns = ["age", "bmi"]\n'
     sites = ", ".join(f'"{s}"' for s in SITES)
-    text = TINY.format(id="by-command", plan="0" * 64, sites=sites, sum="clear", window=60, analyses=moments)
+    text = TINY.format(
+        id="by-command", plan="0" * 64, sites=sites, sum="clear", window=60, more="", analyses=moments
+    )
     path.write_text(text)
     return path
 
