@@ -35,7 +35,7 @@ def discrete_gaussian(sigma: int, size: int) -> NDArray[np.int64]:
     blocks = [min(BLOCK, size - start) for start in range(0, size, BLOCK)]
 
     def draw(count: int) -> NDArray[np.int64]:
-        # A measurement of its own: OpenDP counts its references without regard to other threads.
+        # A measurement of its own: nothing promises that threads may share one.
         return np.array(_measurement(sigma)([0] * count), dtype=np.int64)
 
     if len(blocks) == 1:
