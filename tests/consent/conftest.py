@@ -13,7 +13,7 @@ from tests.consent.story import Story
 from tests.consent.world import World
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def anvil() -> Iterator[Anvil]:
     with Anvil(block_time=0.03) as node:
         yield node

@@ -11,7 +11,7 @@ from consent_contracts.laptop import Anvil
 from tests.system.world import World
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder: Path = tmp_path_factory.mktemp("system")
     folder.chmod(0o700)
