@@ -15,7 +15,7 @@ from crypto.mpc import communicator, replicated, seam
 from crypto.mpc.links import Links
 from crypto.mpc.prg import Stream
 from crypto.mpc.process import Job
-from tests.crypto.mpc.stand import Committee, Seat, codes
+from tests.crypto.mpc.stand import Committee, Seat
 
 ROOT = Path(__file__).parents[3]
 #: What the seam was reviewed against; look again at what it replaces before changing one.
