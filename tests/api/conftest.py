@@ -10,7 +10,7 @@ import pytest
 from tests.api.stand import Stand
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stand(chain_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     folder: Path = tmp_path_factory.mktemp("api")
     folder.chmod(0o700)

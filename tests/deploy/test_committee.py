@@ -12,7 +12,7 @@ from coordinator.client import Consilium, Phase
 from tests.deploy.test_processes import check_result, finish
 from tests.deploy.trial import Trial
 
-pytestmark = [pytest.mark.slow, pytest.mark.chain]
+pytestmark = [pytest.mark.slow, pytest.mark.chain, pytest.mark.nightly]
 
 MEMBERS = ("m1", "m2", "m3")
 

@@ -82,6 +82,7 @@ class Fetched(HTMLParser):
                 self.found.append(f"{tag} {name}={value}")
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.chain
 @pytest.mark.timeout(900)
@@ -158,6 +159,7 @@ def check_training(content: dict[str, Any]) -> None:
         assert abs(term["estimate"] - value) <= 1e-6 * term["se"], term["term"]
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.chain
 @pytest.mark.timeout(600)

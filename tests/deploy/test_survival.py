@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
@@ -14,11 +13,8 @@ from tests.deploy.killing import STEPS, Kill, Killer, Upstream, check_chain
 from tests.deploy.test_processes import check_result
 from tests.deploy.trial import Trial
 
-pytestmark = [pytest.mark.slow, pytest.mark.chain, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.chain, pytest.mark.nightly, pytest.mark.timeout(1500)]
 
-nightly = pytest.mark.skipif(
-    not os.environ.get("CONSILIUM_NIGHTLY"), reason="many minutes; set CONSILIUM_NIGHTLY=1"
-)
 PROCESSES = ("hub", "superlink", "h02", "node:h03")
 OFTEN = (
     Kill(1, "begun", "node:h01"),
@@ -81,13 +77,11 @@ def test_every_step_of_a_round_under_fire(trial: tuple[Trial, Upstream]) -> None
     run(*trial, OFTEN, rounds=2, timeout_s=900)
 
 
-@nightly
 def test_every_process_at_every_step(trial: tuple[Trial, Upstream]) -> None:
     plan = [Kill(1 + PROCESSES.index(p), step, p) for p, step in product(PROCESSES, STEPS)]
     run(*trial, plan, rounds=len(PROCESSES), timeout_s=1400)
 
 
-@nightly
 @pytest.mark.parametrize("victim", ["hub", "h02", "chain", "rpc"])
 def test_two_minutes_away(trial: tuple[Trial, Upstream], victim: str) -> None:
     run(*trial, [Kill(1, "plan", victim, 120.0)], rounds=1, timeout_s=1000)

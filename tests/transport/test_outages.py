@@ -125,6 +125,7 @@ class Coordinator:
         return list({line.split()[0]: line.split(maxsplit=1)[1] for line in lines}.values())
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_coordinator_killed_again_and_again(tmp_path: Path) -> None:
     world = World(tmp_path, 1)
@@ -156,6 +157,7 @@ def test_a_coordinator_killed_again_and_again(tmp_path: Path) -> None:
         world.close()
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_node_that_is_refused_for_a_minute_gets_in_at_last(world: World) -> None:
     """Without the note of its former self it cannot sign off, and is refused until that is forgotten."""
@@ -174,6 +176,7 @@ def test_a_node_that_is_refused_for_a_minute_gets_in_at_last(world: World) -> No
 # a slow hospital --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_slow_hospital_delays_only_itself(tmp_path: Path) -> None:
     world = World(tmp_path, 2)
