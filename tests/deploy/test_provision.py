@@ -118,7 +118,7 @@ def test_node_keys_reach_the_coordinator(kits: Path) -> None:
     for i, site in enumerate(SITES):
         private = load_ssh_private_key((kits / site / "node.key").read_bytes(), None)
         assert private.public_key() == load_ssh_public_key(found[address(FIRST_HOSPITAL + i)])
-        assert private.key_size == 384  # type: ignore[union-attr]
+        assert private.key_size == 256  # type: ignore[union-attr]
 
 
 def test_the_chain_knows_every_role(kits: Path, chain_url: str) -> None:
