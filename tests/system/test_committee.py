@@ -107,14 +107,13 @@ def test_the_median_over_hospitals_of_what_is_within_the_norm(robust: Council) -
 
 def check_audit(council: Council, spec: StudySpec, study: bytes) -> None:
     """The auditor follows every round; with a mark altered, it does not."""
-    regulator = (council.regulator_secret, council.regulator_key)
     bundle = bundles.bundle(council.seats["a"].hospital.store, study, spec.canonical(), council.regulator_key)
     replay(council, bundle, study).verify()
 
     def mark_all(message: pb.Bundle, openings: pb.Openings) -> None:
         openings.openings[0].accepted = b"\1\1\1\1"
 
-    forged = tampered(bundle, study, regulator, mark_all)
+    forged = tampered(bundle, study, council.regulator_secret, mark_all)
     assert "audit.result" in [check.code for check in replay(council, forged, study).failed]
 
 
