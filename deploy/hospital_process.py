@@ -8,6 +8,7 @@ import structlog
 
 from consent_contracts.rpc import Rpc
 from coordinator.ops import OpsServer, Pulse
+from crypto.secure_sum import bfv
 from deploy import agents, checks, mailboxes, ops
 from deploy.hospital import READY, Home
 from deploy.kit import HospitalKit
@@ -26,6 +27,7 @@ def serve(kit: HospitalKit) -> None:
         Misuse: anything wrong with the kit; ``participant.running``. Unavailable: the disk is full.
     """
     ops.start()
+    bfv.load()
     stop = threading.Event()
     ops.on_signals(stop)
     metrics, pulse = ops.HospitalMetrics(), Pulse()

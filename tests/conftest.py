@@ -17,6 +17,12 @@ from analytics.table import Table
 from tests.postgres import NoServer, Postgres
 
 
+def pytest_sessionstart() -> None:
+    from crypto.secure_sum import bfv
+
+    bfv.load()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not os.environ.get("CONSILIUM_NIGHTLY"):
         for item in items:

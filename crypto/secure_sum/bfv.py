@@ -63,6 +63,11 @@ def secret(seed: bytes) -> U64:
     return np.array([0, 1, (1 << PLAIN_BITS) - 1], np.uint64)[trits]
 
 
+def load() -> None:
+    """Load the native library now: it was seen to abort when a process full of gRPC's threads loaded it late."""
+    _seal.context()
+
+
 def encrypt(seed: bytes, coefficients: U64) -> bytes:
     """Encrypt ``uint64[m]`` (each below 2^45) under the key of ``seed``; returns ``upload_size(m)`` bytes.
 
