@@ -19,6 +19,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 import types
 from collections.abc import Callable
 from functools import partial
@@ -83,23 +84,52 @@ class _FlowerQuestion:
         self._insert(Message(FlowerError(ErrorCode.UNKNOWN, code), reply_to=self._message))
 
 
+class _Whole:
+    """A node's state to the thread that sends: an answer is seen when all of it is stored.
+
+    Flower's ``_insert_message`` stores a message first and its objects then; its own SuperNode never looks between.
+    """
+
+    def __init__(self, state: NodeState, inserting: threading.Lock) -> None:
+        self._state, self._inserting = state, inserting
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._state, name)
+
+    def get_messages_legacy(self, **which: Any) -> Any:
+        with self._inserting:
+            return self._state.get_messages_legacy(**which)
+
+
 class Desk:
     """Stands where the SuperNode waits for its ClientApp: hands questions to the agent, answers to the SuperNode."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
         self._sending: threading.Thread | None = None
+        self._inserting = threading.Lock()
 
     def __call__(self, state: NodeState, object_store: ObjectStore, **line: Any) -> None:
         """In place of the SuperNode's ``_push_messages``, once for each message that it stored."""
         if self._sending is None:
             self._sending = threading.Thread(
-                target=_or_die(partial(_send_for_ever, state=state, object_store=object_store, **line)),
+                target=_or_die(
+                    partial(
+                        _send_for_ever,
+                        state=_Whole(state, self._inserting),
+                        object_store=object_store,
+                        **line,
+                    )
+                ),
                 name="answers",
                 daemon=True,
             )
             self._sending.start()
-        insert = partial(supernode._insert_message, state=state, store=object_store)
+
+        def insert(message: Message) -> None:
+            with self._inserting:
+                supernode._insert_message(message, state=state, store=object_store)
+
         for stored in state.get_messages_legacy(is_reply=False):
             self._hand_over(stored, object_store, insert)
         state.task_store.clear()  # type: ignore[attr-defined]  # tasks wait for a ClientApp that never comes
@@ -147,6 +177,9 @@ def _or_die(work: Callable[[], None]) -> Callable[[], None]:
     def run() -> None:
         try:
             work()
+        except BaseException:
+            traceback.print_exc()  # into the node's own log
+            sys.stderr.flush()
         finally:
             os._exit(70)
 
