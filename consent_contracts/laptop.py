@@ -21,6 +21,8 @@ from consilium_errors import Misuse, Unavailable
 
 BINARY = Path("node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil")
 START_TIMEOUT = 10.0
+# Else anvil keeps up to 3600 blocks' states on the disk, megabytes each, and a killed one leaves them there.
+STATES_IN_MEMORY = 500
 _LISTENING = re.compile(rb"Listening on 127\.0\.0\.1:(\d+)")
 
 
@@ -28,7 +30,8 @@ class Anvil:
     """An anvil process on a free port, for as long as the ``with`` block lasts.
 
     Blocks come every ``block_time`` seconds and are final at once (``--slots-in-an-epoch 0``; with the
-    default, ``finalized`` stays at zero for ever). It ends with the thread that started it, however that ends.
+    default, ``finalized`` stays at zero for ever). What an old block's state was is asked in vain after
+    STATES_IN_MEMORY blocks; its header, receipts and logs stay. It ends with the thread that started it, however that ends.
 
     Args:
         state: file to load from and save to on a clean exit; also saved every ``save_s`` seconds.
@@ -48,6 +51,7 @@ class Anvil:
         port: int = 0,
     ) -> None:
         self._options = ["--block-time", str(block_time), "--slots-in-an-epoch", "0"]
+        self._options += ["--prune-history", str(STATES_IN_MEMORY)]
         self._options += ["--hardfork", "cancun", "--accounts", str(accounts), "--port", str(port)]
         if state is not None:
             self._options += ["--state", str(state)]
