@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from consent_contracts.abi import revert
 from consent_contracts.rpc import Rpc
-from consilium_errors import Refused
 from tests.deploy.visitor import SITES, Visitor
 
 ROOT = Path(__file__).parents[2]
@@ -117,11 +117,9 @@ def check_refusal(refusal: dict[str, Any], ledger: str, chain_url: str) -> None:
     node = Rpc(chain_url)
     receipt = node.call("eth_getTransactionReceipt", refusal["transaction"])
     assert (receipt["status"], receipt["to"]) == ("0x0", ledger)
-    sent = node.call("eth_getTransactionByHash", refusal["transaction"])
-    request = {"from": sent["from"], "to": sent["to"], "data": sent["input"]}
-    with pytest.raises(Refused) as caught:
-        node.call("eth_call", request, receipt["blockNumber"])
-    assert caught.value.code == refusal["code"] == "chain.no_live_consent"
+    traced = node.call("debug_traceTransaction", refusal["transaction"], {"tracer": "callTracer"})
+    said = revert(bytes.fromhex(traced["output"].removeprefix("0x")))
+    assert said.code == refusal["code"] == "chain.no_live_consent"
 
 
 def check_survival(content: dict[str, Any]) -> None:
