@@ -31,7 +31,8 @@ class Anvil:
 
     Blocks come every ``block_time`` seconds and are final at once (``--slots-in-an-epoch 0``; with the
     default, ``finalized`` stays at zero for ever). What an old block's state was is asked in vain after
-    STATES_IN_MEMORY blocks; its header, receipts and logs stay. It ends with the thread that started it, however that ends.
+    STATES_IN_MEMORY blocks; its header, receipts and logs stay. It ends with the thread that started it,
+    however that ends.
 
     Args:
         state: file to load from and save to on a clean exit; also saved every ``save_s`` seconds.
