@@ -5,24 +5,34 @@ mask for each peer and its own), commit, encrypt. Flower's SecAgg+ client is the
 ranges, NVFlare's CKKS its parameters through TenSEAL; all take the same vector in the same run, in turn, and the
 least of some repetitions counts. ``bytes_*_over_f32`` is the upload and the sum, over 4 bytes a parameter.
 ``peak_mb`` is the resident set of a process that makes an upload, at its highest; it is a process of its own.
+
+``fhe_round_s`` is one whole round, all fourteen steps, of that many hospitals and the coordinator in this one
+process, one after the other, over a real laptop chain. ``mpc_*`` is the committee of three, in processes of their
+own, over mutual TLS: wall time of the slowest member, best of some repetitions.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import math
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import structlog
 
-from benchmarks import peers
-from benchmarks.council import MadeAnalyst, hidden, study
+from benchmarks import committee, peers
+from benchmarks.council import Bench, MadeAnalyst, hidden, study
 from benchmarks.report import Measure, publish
+from benchmarks.stopwatch import Stopwatch
+from consent_contracts.laptop import Anvil
 from consilium_errors import Misuse
 from crypto.commitments import Generators, Pedersen, generators_needed
 from crypto.secure_sum import masks, schemes
@@ -33,7 +43,12 @@ GOALS = {
     "bytes_up_over_f32@1M": 0.9,
     "bytes_down_over_f32@1M": 1.8,
     "peak_mb@10M": 1536,
+    "mpc_sum_ms@100kx5": 5,
+    "mpc_checked_sum_s@1Mx10": 0.5,
+    "fhe_round_s@100x100k": 60,
 }
+PARTS = ("upload", "committee", "round")
+SPARE_ACCOUNTS = 10
 SIZES = {"10k": 10_000, "100k": 100_000, "1M": 1_000_000, "10M": 10_000_000}
 CAPTION = "Least of some repetitions, one hospital, the same vector for all in one run."
 
@@ -135,6 +150,37 @@ def _at(size: str, parties: int, repeat: int) -> list[Measure]:
     return found
 
 
+def _committee() -> list[Measure]:
+    found = {}
+    for case in ("sum, shares to hospitals", "checked sum of a million"):
+        with tempfile.TemporaryDirectory(prefix="consilium-benchmark-") as folder:
+            found[case] = committee.measure(case, Path(folder))
+    plain, checked = found.values()
+    return [
+        Measure("mpc_sum_ms@100kx5", 1e3 * plain.wall_s, "ms"),
+        Measure("mpc_sum_processor_ms@100kx5", 1e3 * plain.processor_s, "ms"),
+        Measure("mpc_share_ms@100k", 1e3 * plain.share_s, "ms"),
+        Measure("mpc_checked_sum_s@1Mx10", checked.wall_s, "s"),
+        Measure("mpc_checked_sum_processor_s@1Mx10", checked.processor_s, "s"),
+        Measure("mpc_share_ms@1M", 1e3 * checked.share_s, "ms"),
+    ]
+
+
+def round_s(hospitals: int, size: str) -> float:
+    """Seconds of the second round of a study; the first warms up."""
+    Generators.load(generators_needed(SIZES[size] + 1, 22))
+    with (
+        tempfile.TemporaryDirectory(prefix="consilium-benchmark-") as folder,
+        Anvil(accounts=hospitals + SPARE_ACCOUNTS) as anvil,
+    ):
+        bench = Bench(Path(folder) / "council", anvil.url, SIZES[size], "fhe", hospitals, Stopwatch())
+        try:
+            bench.round()
+            return bench.round().wall_s
+        finally:
+            bench.close()
+
+
 def _peak_of_a_process(size: str, parties: int) -> float:
     command = [sys.executable, "-m", "benchmarks.secure_sum", "--peak", size, "--hospitals", str(parties)]
     return float(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
@@ -151,6 +197,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--sizes", default=",".join(SIZES), help=f"of {', '.join(SIZES)}; default all")
     parser.add_argument("--hospitals", type=int, default=5)
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--parts", default=",".join(PARTS), help=f"of {', '.join(PARTS)}; default all")
+    parser.add_argument("--crowd", type=int, default=100, help="hospitals of the part `round`")
     parser.add_argument(
         "--peak", choices=sorted(SIZES), help="only print the megabytes that one upload takes"
     )
@@ -161,8 +209,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     sizes = options.sizes.split(",")
     if not set(sizes) <= set(SIZES):
         parser.error(f"sizes are {', '.join(SIZES)}")
+    parts = options.parts.split(",")
+    if not set(parts) <= set(PARTS):
+        parser.error(f"parts are {', '.join(PARTS)}")
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    found = measure(sizes, options.hospitals, options.repeat) if "upload" in parts else []
+    found += _committee() if "committee" in parts else []
+    if "round" in parts:
+        found.append(Measure(f"fhe_round_s@{options.crowd}x100k", round_s(options.crowd, "100k"), "s"))
     publish(
-        measure(sizes, options.hospitals, options.repeat),
+        found,
         as_json=options.json,
         title=f"an upload of one hospital among {options.hospitals}",
         caption=CAPTION,
