@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -238,16 +238,16 @@ class Snapshot:
     number: int
     block_hash: bytes
     timestamp: int
-    _known: dict[tuple[str, bytes], bytes] = field(default_factory=dict, compare=False, repr=False)
+    _known: dict[tuple[str, bytes], Mapping[str, Any]] = field(default_factory=dict, compare=False, repr=False)
 
-    def _read(self, contract: str, function: str, *args: object) -> Any:
+    def _read(self, contract: str, function: str, *args: object) -> Mapping[str, Any]:
         calldata = abi.contract(contract).encode(function, *args)
         known = self._known.get((contract, calldata))
         if known is None:
             to = self.chain.addresses.of(contract)
-            known = self.chain.everywhere(lambda rpc: rpc.eth_call(to, calldata, self.block_hash))
-            self._known[contract, calldata] = known
-        return abi.contract(contract).decode(function, known)
+            answer = self.chain.everywhere(lambda rpc: rpc.eth_call(to, calldata, self.block_hash))
+            known = self._known[contract, calldata] = abi.contract(contract).decode(function, answer)
+        return known
 
     def study(self, study: bytes) -> StudyView:
         """Raises Refused ``chain.unknown``."""
