@@ -43,12 +43,13 @@ def publish(
         goal = (goals or {}).get(m.name)
         colour = None if goal is None else "green" if m.value <= goal else "red"
         table.add_row(
-            m.name, _number(m.value), m.unit, "" if goal is None else f"≤ {_number(goal)}", style=colour
+            m.name, number(m.value), m.unit, "" if goal is None else f"≤ {number(goal)}", style=colour
         )
     Console().print(table)
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Three digits, or all of a whole one."""
     if value == int(value):
         return f"{int(value):,}"
     return f"{value:,.1f}" if value >= 100 else f"{value:.3g}"

@@ -14,6 +14,7 @@ own, over mutual TLS: wall time of the slowest member, best of some repetitions.
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import math
 import resource
@@ -29,7 +30,7 @@ import numpy as np
 import structlog
 
 from benchmarks import committee, peers
-from benchmarks.council import Bench, MadeAnalyst, hidden, study
+from benchmarks.council import Bench, MadeAnalyst, Round, hidden, study
 from benchmarks.report import Measure, publish
 from benchmarks.stopwatch import Stopwatch
 from consent_contracts.laptop import Anvil
@@ -48,7 +49,7 @@ GOALS = {
     "fhe_round_s@100x100k": 60,
 }
 PARTS = ("upload", "committee", "round")
-SPARE_ACCOUNTS = 10
+SPARE_ACCOUNTS, CROWD_SIZE = 10, "100k"
 SIZES = {"10k": 10_000, "100k": 100_000, "1M": 1_000_000, "10M": 10_000_000}
 CAPTION = "Least of some repetitions, one hospital, the same vector for all in one run."
 
@@ -128,7 +129,7 @@ def measure(sizes: Sequence[str], parties: int, repeat: int) -> list[Measure]:
 def _at(size: str, parties: int, repeat: int) -> list[Measure]:
     d = SIZES[size]
     if d > SIZES["1M"]:
-        return [Measure(f"peak_mb@{size}", _peak_of_a_process(size, parties), "MB")]
+        return _process(size, parties)
     hospital, update = Hospital(d, parties), np.random.default_rng(2).uniform(-1.0, 1.0, d)
     uploads, secagg, ckks = [hospital.upload()], [], []
     for _ in range(repeat):
@@ -166,8 +167,21 @@ def _committee() -> list[Measure]:
     ]
 
 
-def round_s(hospitals: int, size: str) -> float:
-    """Seconds of the second round of a study; the first warms up."""
+def _rounds(crowds: Sequence[int]) -> list[Measure]:
+    found: list[Measure] = []
+    for hospitals in crowds:
+        took, at = _round(hospitals, CROWD_SIZE), f"{hospitals}x{CROWD_SIZE}"
+        f32 = 4 * SIZES[CROWD_SIZE]
+        found += [
+            Measure(f"fhe_round_s@{at}", took.wall_s, "s"),
+            Measure(f"round_bytes_up_over_f32@{at}", took.up / f32, "ratio"),
+            Measure(f"round_bytes_down_over_f32@{at}", took.down / f32, "ratio"),
+        ]
+    return found
+
+
+def _round(hospitals: int, size: str) -> Round:
+    """The second round of a study; the first warms up."""
     Generators.load(generators_needed(SIZES[size] + 1, 22))
     with (
         tempfile.TemporaryDirectory(prefix="consilium-benchmark-") as folder,
@@ -176,19 +190,26 @@ def round_s(hospitals: int, size: str) -> float:
         bench = Bench(Path(folder) / "council", anvil.url, SIZES[size], "fhe", hospitals, Stopwatch())
         try:
             bench.round()
-            return bench.round().wall_s
+            return bench.round()
         finally:
             bench.close()
 
 
-def _peak_of_a_process(size: str, parties: int) -> float:
-    command = [sys.executable, "-m", "benchmarks.secure_sum", "--peak", size, "--hospitals", str(parties)]
-    return float(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+def _process(size: str, parties: int) -> list[Measure]:
+    """One upload in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.secure_sum", "--process", size, "--hospitals", str(parties)]
+    said = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
+    return [Measure(**each) for each in json.loads(said)]
 
 
-def _peak(size: str, parties: int) -> float:
-    Hospital(SIZES[size], parties).upload()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _here(size: str, parties: int) -> list[Measure]:
+    d, upload = SIZES[size], Hospital(SIZES[size], parties).upload()
+    return [
+        Measure(f"hospital_wall_s@{size}", upload.wall_s, "s"),
+        Measure(f"bytes_up_over_f32@{size}", upload.up / (4 * d), "ratio"),
+        Measure(f"bytes_down_over_f32@{size}", upload.down / (4 * d), "ratio"),
+        Measure(f"peak_mb@{size}", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "MB"),
+    ]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -198,13 +219,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--hospitals", type=int, default=5)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--parts", default=",".join(PARTS), help=f"of {', '.join(PARTS)}; default all")
-    parser.add_argument("--crowd", type=int, default=100, help="hospitals of the part `round`")
-    parser.add_argument(
-        "--peak", choices=sorted(SIZES), help="only print the megabytes that one upload takes"
-    )
+    parser.add_argument("--crowds", default="100", help="hospitals of the part `round`, as in 3,10,30,100")
+    parser.add_argument("--process", choices=sorted(SIZES), help="only one upload here, as JSON")
     options = parser.parse_args(argv)
-    if options.peak:
-        print(_peak(options.peak, options.hospitals))
+    if options.process:
+        publish(_here(options.process, options.hospitals), as_json=True)
         return
     sizes = options.sizes.split(",")
     if not set(sizes) <= set(SIZES):
@@ -216,7 +235,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     found = measure(sizes, options.hospitals, options.repeat) if "upload" in parts else []
     found += _committee() if "committee" in parts else []
     if "round" in parts:
-        found.append(Measure(f"fhe_round_s@{options.crowd}x100k", round_s(options.crowd, "100k"), "s"))
+        found += _rounds([int(n) for n in options.crowds.split(",")])
     publish(
         found,
         as_json=options.json,
