@@ -30,6 +30,7 @@ import structlog
 from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector, web
 
 from consilium_errors import Error, Hostile, Refused, Unavailable
+from coordinator.transport.grid import objects_to_push
 from crypto.certificates import Revocations, member_of, now
 from protos.exchange import CHUNK
 
@@ -64,13 +65,15 @@ HANDSHAKE_S: Final = 10.0
 UPSTREAM_S: Final = 60.0
 PER_SECOND, BURST = 200.0, 600.0
 CONNECTIONS: Final = 32
+#: Objects of a long answer between two words on it.
+TOLD_EVERY: Final = 4
 #: Of one hospital's answers between two that the coordinator took.
 MOST_UNTAKEN: Final = 64 << 20
 
 
 class Event(NamedTuple):
-    """What the gate saw: a hospital ``began`` (activated anew), ``spoke`` (pushed of an answer), was ``cut_off``
-    (the SuperLink would not take the rest), or found that the SuperLink ``failed``.
+    """What the gate saw: a hospital ``began`` (activated anew), ``spoke`` (all of an answer, or some more of a long
+    one, has come), was ``cut_off`` (the SuperLink would not take the rest), or found that the SuperLink ``failed``.
     """
 
     org: bytes
@@ -85,6 +88,19 @@ class _Line:
     at: float = 0.0
     open_requests: int = 0
     untaken: int = 0
+    coming: int = 0  # objects of the answer that it is sending
+
+    def meaning(self, path: str, body: bytes) -> str:
+        """What a request that was answered well tells the coordinator; empty: nothing yet."""
+        if path == PUSH:
+            self.coming = objects_to_push(body)
+            return "" if self.coming else "spoke"
+        if path == PUSH_OBJECT:
+            if not body:  # its one flag, "stored", is false
+                return "cut_off"
+            self.coming -= 1
+            return "spoke" if self.coming <= 0 or self.coming % TOLD_EVERY == 0 else ""
+        return "began" if path == ACTIVATE else ""
 
     def take(self, clock: float) -> bool:
         self.tokens = min(BURST, self.tokens + (clock - self.at) * PER_SECOND)
@@ -275,7 +291,7 @@ class Gate:
         except (ClientError, TimeoutError, OSError):
             self._told(Event(org, "failed"))
             return _no(503, "gate.superlink_away")
-        if answer.status == 200 and (kind := _meaning(path, answer)):
+        if answer.status == 200 and (kind := self._lines[org].meaning(path, cast(bytes, answer.body) or b"")):
             self._told(Event(org, kind))
         return answer
 
@@ -311,12 +327,6 @@ class Gate:
         except TimeoutError:
             return answer
         return await self._ask(PULL, body, headers)
-
-
-def _meaning(path: str, answer: web.Response) -> str:
-    if path == PUSH_OBJECT:  # an answer whose one flag, "stored", is false encodes to no bytes
-        return "spoke" if answer.body else "cut_off"
-    return {ACTIVATE: "began", PUSH: "spoke"}.get(path, "")
 
 
 def _no(status: int, code: str) -> web.Response:

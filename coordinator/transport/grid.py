@@ -25,6 +25,7 @@ import httpx
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.common.serde import fab_to_proto, run_from_proto
 from flwr.proto.control_pb2 import ListNodesRequest, RegisterNodeRequest, StartRunRequest
+from flwr.proto.fleet_pb2 import PushMessagesResponse
 from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, ObjectTree, PullObjectRequest
 from flwr.proto.message_pb2 import Message as ProtoMessage
 from flwr.proto.runtime_pb2 import (
@@ -35,7 +36,7 @@ from flwr.proto.runtime_pb2 import (
 )
 from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.fab import Fab
-from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
+from flwr.supercore.inflatable.inflatable_object import get_object_id, iterate_object_tree
 from flwr.supercore.inflatable.inflatable_utils import ObjectPushError, inflate_object_from_contents
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor, SuperExecAuthHttpInterceptor
 from flwr.supercore.protobuf.client import ProtobufClient, ProtobufClientInterceptor
@@ -77,12 +78,13 @@ class Reply(NamedTuple):
 
 @dataclass
 class Pending:
-    """An answer that is announced; its objects come in one by one."""
+    """An answer that is announced; its objects come in one by one. ``leaf``: the only one with bytes of ours."""
 
     question: str
     answer: str
     code: str
     missing: set[str]
+    leaf: str = ""
     objects: dict[str, bytes] = field(default_factory=dict)
 
 
@@ -217,7 +219,9 @@ class Grid:
             code = _node_code(message.error.reason)
         elif len(objects) > _MOST_OBJECTS:
             code = "transport.objects"
-        return Pending(message.metadata.reply_to_message_id, message.metadata.message_id, code, objects)
+        leaf = only_leaf(tree)
+        wanted = {leaf} if leaf else objects
+        return Pending(message.metadata.reply_to_message_id, message.metadata.message_id, code, wanted, leaf)
 
     def collect(self, pending: Pending) -> Reply | None:
         """Fetch what has come of an announced answer; None while some of it is still on its way."""
@@ -241,7 +245,7 @@ class Grid:
                 )
             )
         try:
-            return Reply(pending.question, _payload(pending.answer, pending.objects), "")
+            return Reply(pending.question, _payload(pending), "")
         except Hostile as error:
             return Reply(pending.question, None, error.code)
 
@@ -252,18 +256,36 @@ class Grid:
         return self._http
 
 
-def _payload(answer: str, objects: dict[str, bytes]) -> bytes:
+def objects_to_push(body: bytes) -> int:
+    """How many objects the SuperLink waits for, by its answer to a node's push of a message."""
+    return len(PushMessagesResponse.FromString(body).objects_to_push)
+
+
+def only_leaf(tree: ObjectTree) -> str:
+    """Id of a message's one record, all that need be fetched of it; empty where there are several."""
+    if len(tree.children) != 1 or len(tree.children[0].children) != 1:
+        return ""
+    leaf = tree.children[0].children[0]
+    return "" if leaf.children else str(leaf.object_id)
+
+
+def _payload(pending: Pending) -> bytes:
     """The bytes of an answer.
 
     Raises:
-        Hostile: ``transport.answer`` for anything but records of one bytes value each, named 0, 1, ….
+        Hostile: ``transport.answer`` for anything but records of one bytes value each; several are
+            named 0, 1, ….
     """
+    objects, leaf = pending.objects, pending.leaf
     if any(len(content) > CHUNK + 4096 for content in objects.values()):
         raise Hostile("transport.answer", "an object that is too long")
     try:
-        message = inflate_object_from_contents(answer, objects)
-        content = message.content if isinstance(message, Message) else RecordDict()
-        chunks = [content.config_records[str(i)]["b"] for i in range(len(content))]
+        if leaf and get_object_id(objects[leaf]) == leaf:
+            chunks = [ConfigRecord.inflate(objects[leaf])["b"]]
+        else:
+            message = inflate_object_from_contents(pending.answer, objects)
+            content = message.content if isinstance(message, Message) else RecordDict()
+            chunks = [content.config_records[str(i)]["b"] for i in range(len(content))]
     except Exception:  # whatever Flower's parsers raise on hostile bytes
         raise Hostile("transport.answer", "not an answer of our agent") from None
     joined = [chunk for chunk in chunks if isinstance(chunk, bytes)]

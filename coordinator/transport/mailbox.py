@@ -126,7 +126,7 @@ class FlowerMailbox:
         worker = self._workers[event.org]
         if event.kind in ("began", "cut_off"):
             worker.began()
-        worker.wake()
+        worker.spoke()
 
     def connected(self) -> dict[bytes, float | None]:
         """Hospital → seconds since it was last heard, None before the first time."""
@@ -193,7 +193,9 @@ class _Worker:
         self._letters = Correspondence(spool, org)
         self._asked: dict[str, _Asked] = {}
         self._generation = 0
-        self._signal, self._stopping, self._began = threading.Event(), threading.Event(), threading.Event()
+        self._signal, self._stopping = threading.Event(), threading.Event()
+        self._began, self._spoke = threading.Event(), threading.Event()
+        self._looked = float("-inf")
         self._last_heard: float | None = None
         self._thread = threading.Thread(target=self._work, name=f"hospital-{org.hex()[:8]}", daemon=True)
 
@@ -207,6 +209,11 @@ class _Worker:
             self._thread.join(10)
 
     def wake(self) -> None:
+        self._signal.set()
+
+    def spoke(self) -> None:
+        """An answer may be there."""
+        self._spoke.set()
         self._signal.set()
 
     def began(self) -> None:
@@ -258,7 +265,9 @@ class _Worker:
     def _look(self, grid: Grid) -> None:
         """For answers, whole or in parts."""
         silent = [question for question, asked in self._asked.items() if asked.coming is None]
-        if silent:
+        if silent and (self._spoke.is_set() or time.monotonic() - self._looked >= LOOK_S):
+            self._spoke.clear()
+            self._looked = time.monotonic()
             for pending in grid.answers(silent):
                 if pending.question in self._asked:
                     asked = self._asked[pending.question]

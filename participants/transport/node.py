@@ -34,7 +34,7 @@ from flwr.app import Error as FlowerError
 from flwr.common.constant import ISOLATION_MODE_PROCESS, ErrorCode
 from flwr.proto.message_pb2 import ObjectTree
 from flwr.supercore.fab import Fab
-from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
+from flwr.supercore.inflatable.inflatable_object import get_object_id, iterate_object_tree
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents, pull_objects
 from flwr.supercore.object_store import ObjectStore, ObjectStoreFactory
 from flwr.supercore.run import RunNotRunningException
@@ -152,23 +152,42 @@ def _payload(stored: Message, store: ObjectStore) -> bytes:
 
     Raises:
         Hostile: ``transport.message_type``; ``transport.question`` for anything but records of one bytes value
-            each, named 0, 1, ….
+            each; several are named 0, 1, ….
     """
     if stored.metadata.message_type != MESSAGE_TYPE:
         raise Hostile("transport.message_type", "the agent answers letters only")
     message_id = stored.metadata.message_id
     try:
         tree = store.get_object_tree(message_id)
-        contents = {node.object_id: store.get(node.object_id) or b"" for node in iterate_object_tree(tree)}
-        message = inflate_object_from_contents(message_id, contents)
-        content = message.content if isinstance(message, Message) else RecordDict()
-        chunks = [content.config_records[str(i)]["b"] for i in range(len(content))]
+        if leaf := _only_leaf(tree):
+            chunks = [_record(leaf, store.get(leaf) or b"")]
+        else:
+            contents = {
+                node.object_id: store.get(node.object_id) or b"" for node in iterate_object_tree(tree)
+            }
+            message = inflate_object_from_contents(message_id, contents)
+            content = message.content if isinstance(message, Message) else RecordDict()
+            chunks = [content.config_records[str(i)]["b"] for i in range(len(content))]
     except Exception:  # whatever Flower's parsers raise on hostile bytes
         raise Hostile("transport.question", "not a question of a coordinator") from None
     joined = [chunk for chunk in chunks if isinstance(chunk, bytes)]
     if len(joined) != len(chunks) or not joined:
         raise Hostile("transport.question", "not a question of a coordinator")
     return b"".join(joined)
+
+
+def _record(object_id: str, content: bytes) -> object:
+    if get_object_id(content) != object_id:
+        raise ValueError("another object")
+    return ConfigRecord.inflate(content)["b"]
+
+
+def _only_leaf(tree: ObjectTree) -> str:
+    """Id of a message's one record, all that need be fetched of it; empty where there are several."""
+    if len(tree.children) != 1 or len(tree.children[0].children) != 1:
+        return ""
+    leaf = tree.children[0].children[0]
+    return "" if leaf.children else str(leaf.object_id)
 
 
 def _or_die(work: Callable[[], None]) -> Callable[[], None]:
@@ -206,13 +225,25 @@ def _note_node_id(settings: Settings, state: NodeState) -> None:
     trouble(settings, "")
 
 
-def _guarded_pull(settings: Settings, **line: Any) -> int | None:
+class _Pull:
+    """Flower's ``pull_objects``, but of a message with one record that alone: each shell around it costs a request."""
+
+    def __init__(self) -> None:
+        self.leaf = ""
+
+    def __call__(self, object_ids: list[str], **how: Any) -> dict[str, bytes]:
+        wanted = [each for each in object_ids if not self.leaf or each == self.leaf]
+        return pull_objects(wanted, initial_backoff=0.02, backoff_cap=1.0, max_time=600.0, **how)
+
+
+def _guarded_pull(settings: Settings, pull: _Pull, **line: Any) -> int | None:
     """In place of ``_pull_and_store_message``: only small questions of the one known app come through."""
     _note_node_id(settings, line["state"])
     receive, get_fab = line["receive"], line["get_fab"]
 
     def receive_small() -> tuple[Message, ObjectTree] | None:
         found: tuple[Message, ObjectTree] | None = receive()
+        pull.leaf = _only_leaf(found[1]) if found is not None else ""
         if found is not None and sum(1 for _ in iterate_object_tree(found[1])) > _MOST_OBJECTS:
             log.warning("question dropped", code="transport.objects")
             raise RunNotRunningException
@@ -259,13 +290,10 @@ def run(settings: Settings) -> None:
     _replace(connection, "FleetHttpClient", client_class(settings))
     _replace(connection, "make_simple_http_retry_invoker", patient(settings))
     _replace(supernode, "time", types.SimpleNamespace(sleep=_short_sleep, time=time.time))
-    _replace(
-        supernode,
-        "pull_objects",
-        partial(pull_objects, initial_backoff=0.02, backoff_cap=1.0, max_time=600.0),
-    )
+    pull = _Pull()
+    _replace(supernode, "pull_objects", pull)
     _replace(supernode, "_push_messages", Desk(agent))
-    _replace(supernode, "_pull_and_store_message", partial(_guarded_pull, settings))
+    _replace(supernode, "_pull_and_store_message", partial(_guarded_pull, settings, pull))
     store = ObjectStoreFactory()
     supernode.start_client_internal(
         state_factory=NodeStateFactory(objectstore_factory=store),

@@ -178,6 +178,7 @@ def test_a_swapped_app_is_refused_before_it_is_parsed(tmp_path: Path, claimed: s
     settings = Settings(*[""] * 6, str(tmp_path / "id"), str(tmp_path / "trouble"), "", "")
     took = nodes._guarded_pull(
         settings,
+        nodes._Pull(),
         state=state,
         object_store=store.store(),
         node_config={},
@@ -199,7 +200,16 @@ def test_messages_that_are_not_letters_are_answered_with_a_code(world: World) ->
     bad = [
         (RecordDict({"0": ConfigRecord({"b": b"junk"})}), "query.letters", "wire.malformed"),
         (RecordDict({"0": ConfigRecord({"b": "text"})}), "query.letters", "transport.question"),
-        (RecordDict({"1": ConfigRecord({"b": b"x"})}), "query.letters", "transport.question"),
+        (
+            RecordDict({"1": ConfigRecord({"b": b"x"})}),
+            "query.letters",
+            "wire.malformed",
+        ),  # its name is not read
+        (
+            RecordDict({n: ConfigRecord({"b": n.encode()}) for n in "12"}),
+            "query.letters",
+            "transport.question",
+        ),
         (RecordDict({}), "query.letters", "transport.question"),
         (RecordDict({"0": ConfigRecord({"b": b"x"})}), "train", "transport.message_type"),
     ]
