@@ -21,6 +21,7 @@ from consilium_errors import Misuse
 from coordinator.round import Rules
 from crypto.secure_sum.schemes import Scheme
 from deploy.council import Council, MadeData
+from deploy.hospital import LOOK_S
 from participants.analyst import SpecAnalyst
 from participants.ports import ports_for
 from participants.round import Ports
@@ -163,6 +164,7 @@ class Bench:
             rules=Rules(answer_s=3600, lock_s=3600),
             mailbox=self.mail,
             ports=self._ports,
+            look_s=LOOK_S,
         )
         self.mail.coordinator = self.council.coordinator.me
         self.spec = study(d, sum_, hospitals)

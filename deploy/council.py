@@ -130,8 +130,9 @@ class Council:
         mailbox: Mailbox | None = None,
         ports: Callable[[str, SpecAnalyst], Ports] = ports_for,
         committee: bool = False,
+        look_s: float = 0.0,
     ) -> None:
-        self._ports = ports
+        self._ports, self._look_s = ports, look_s
         self._stack = ExitStack()
         self.folder, self.rpc_url = folder, rpc_url
         self.mailbox = mailbox or MemoryMailbox()
@@ -223,6 +224,7 @@ class Council:
             floor_of=data.floor,
             rules=lambda spec, view, ledger: data.rules(spec, desk.org)(spec, view, ledger),
             ports=self._ports,
+            look_s=self._look_s,
         )
         self._stack.callback(hospital.close)
         return Seat(name, hospital, desk, data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from consent_contracts.plan import Plan, check_plan
@@ -82,8 +83,7 @@ class Desk:
         body = self.slot("plan")
         if body is None:
             return None
-        record = custody.PlanRecord.FromString(body)
-        return check_plan(self.ctx(), record.headers, record.lock_by, self.view.agents)
+        return _checked(self.ctx(), body, frozenset(self.view.agents.items()))
 
     def about_the_lock(self, lock_id: bytes) -> None:
         """Raises Hostile ``message.lock`` unless this attempt is locked under this id."""
@@ -113,6 +113,13 @@ class Desk:
         """Organisations with which a sum of this exact analysis was locked."""
         body = self.records.get(self.study_scope, f"set-{analysis}") or b""
         return tuple(body[i : i + 20] for i in range(0, len(body), 20))
+
+
+@lru_cache(maxsize=8)
+def _checked(ctx: digests.Ctx, body: bytes, agents: frozenset[tuple[bytes, bytes]]) -> Plan:
+    """Asked for with every letter of an attempt, and a signature of each hospital to check."""
+    record = custody.PlanRecord.FromString(body)
+    return check_plan(ctx, record.headers, record.lock_by, dict(agents))
 
 
 def _one_or_two(fields: int) -> Literal[1, 2]:
