@@ -22,7 +22,7 @@ from consilium_errors import Misuse, Unavailable
 BINARY = Path("node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil")
 START_TIMEOUT = 10.0
 # Else anvil keeps up to 3600 blocks' states on the disk, megabytes each, and a killed one leaves them there.
-STATES_IN_MEMORY = 500
+STATES_IN_MEMORY = 200
 _LISTENING = re.compile(rb"Listening on 127\.0\.0\.1:(\d+)")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Literal
 
 from consent_contracts.plan import Plan, check_plan
@@ -44,6 +44,10 @@ class Desk:
 
     def attempt(self) -> custody.AttemptRecord | None:
         """The latest attempt of the round that the chain awaits."""
+        return self._attempt
+
+    @cached_property  # a desk lives for one step, in which nothing is recorded
+    def _attempt(self) -> custody.AttemptRecord | None:
         found = self.records.slots(self.round_scope, "attempt-")
         if not found:
             return None
