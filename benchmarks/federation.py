@@ -250,7 +250,7 @@ def _command(pid: int) -> str:
 
 def _child(command: str) -> str:
     modules: Sequence[tuple[str, str]] = (
-        ("coordinator.transport.grid", "superlink"),
+        ("coordinator.transport.server", "superlink"),
         ("participants.transport.node", "node"),
     )
     return next((role for module, role in modules if module in command), "cipher")

@@ -1,16 +1,11 @@
-"""Everything of Flower's insides that the coordinator touches, in one place; pinned to flwr 1.41.
+"""Flower's insides as the coordinator uses them, here and in `server`; pinned to flwr 1.41.
 
-* ``python -m coordinator.transport.grid`` is the SuperLink: Flower's own server, listening on a Unix socket in a
-  private folder only, because its control and runtime APIs ask for no credentials worth the name.
-* `Grid` holds one run open in this process, where Flower would start a ServerApp, and sends and fetches messages.
-
-The run's app holds no code (`protos.fab`), and nothing that a node returns is executed or unpickled.
+`Grid` holds one run open in this process, where Flower would start a ServerApp, and sends and fetches messages. The
+run's app holds no code (`protos.fab`), and nothing that a node returns is executed or unpickled.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
 import secrets
 import threading
 import time
@@ -317,82 +312,5 @@ def _calls() -> Iterator[None]:
         raise RunLost(f"unexpected answer of the SuperLink: {type(error).__name__}") from None
 
 
-# the SuperLink, as a process ------------------------------------------------------------------------------
-
-
-_IDLE_LAYERS: Final = frozenset(
-    (
-        "ControlSensitiveResponseMiddleware",
-        "ControlLicenseMiddleware",
-        "ControlEventLogMiddleware",
-        "FleetEventLogMiddleware",
-        "RuntimeTracingMiddleware",
-    )
-)
-
-
 def new_secret() -> bytes:
     return secrets.token_hex(32).encode()
-
-
-def serve(socket: Path, secret: bytes) -> None:
-    """Flower's SuperLink on a Unix socket: no port, no ServerApp processes, node authentication on, no file.
-
-    What it would store is worth nothing to us, since letters live in the spool: without a database it leaves no
-    tokens on the disk and takes half the time.
-    """
-    import uvicorn
-    from flwr.common.constant import ISOLATION_MODE_PROCESS, TRANSPORT_TYPE_GRPC_RERE
-    from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME
-    from flwr.superlink.auth_plugin import NoOpControlAuthnPlugin
-    from flwr.superlink.cli.flower_superlink import SuperLinkLifespan
-    from flwr.superlink.config_loader import SuperLinkLifespanConfig
-    from flwr.superlink.main import create_app
-
-    check_version()
-    config = SuperLinkLifespanConfig(
-        control_address="",
-        health_server_address=None,
-        host="",
-        port=0,
-        insecure=True,
-        certificates=None,
-        superexec_auth_secret=secret,
-        authn_plugin=NoOpControlAuthnPlugin(),
-        event_log_plugin=None,
-        fleet_event_log_plugin=None,
-        enable_event_log=False,
-        artifact_provider=None,
-        enable_supernode_auth=True,
-        fleet_api_type=TRANSPORT_TYPE_GRPC_RERE,
-        fleet_api_address=None,
-        simulation=False,
-        ssl_ca_certfile=None,
-        ssl_certfile=None,
-        ssl_keyfile=None,
-        database=FLWR_IN_MEMORY_DB_NAME,
-        isolation=ISOLATION_MODE_PROCESS,
-        runtime_dependency_install=False,
-    )
-    app = create_app(config, SuperLinkLifespan)
-    # Layers that do nothing in our set-up, each of which costs every request a task and two queues.
-    app.user_middleware = [
-        layer for layer in app.user_middleware if getattr(layer.cls, "__name__", "") not in _IDLE_LAYERS
-    ]
-    uvicorn.run(app, uds=str(socket), log_level="warning", access_log=False, workers=1)
-
-
-def main() -> None:
-    from consilium_children import end_with_parent
-
-    parser = argparse.ArgumentParser(description="The coordinator's SuperLink; started by it, not by hand.")
-    for name in ("--socket", "--secret-file"):
-        parser.add_argument(name, type=Path, required=True)
-    arguments = parser.parse_args()
-    os.umask(0o077)
-    end_with_parent()
-    serve(arguments.socket, arguments.secret_file.read_bytes())
-
-
-if __name__ == "__main__":
-    main()

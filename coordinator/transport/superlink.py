@@ -40,7 +40,7 @@ class SuperLink:
         arguments = ("--socket", self.socket, "--secret-file", secret_file)
         self.child = Child(
             "superlink",
-            python("coordinator.transport.grid", *map(str, arguments)),
+            python("coordinator.transport.server", *map(str, arguments)),
             log_path=folder / "superlink.log",
             environment={**QUIET, "FLWR_HOME": str(folder / "flower")},
             before=self._before,

@@ -21,7 +21,7 @@ from tests.deploy.trial import Trial, free_ports
 
 #: What the coordinator's log says at each step of a round, in order.
 STEPS = ("begun", "hellos", "plan", "lock", "locked", "sum", "sealed", "attest")
-NODE, SUPERLINK = "participants.transport.node", "coordinator.transport.grid"
+NODE, SUPERLINK = "participants.transport.node", "coordinator.transport.server"
 _PROXY = """
 import sys, threading
 from consent_contracts.proxy import Proxy

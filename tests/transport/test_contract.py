@@ -8,18 +8,22 @@ import io
 import zipfile
 
 import flwr
+import httpx
 import pytest
 from flwr.common.config import get_fab_config
 from flwr.supercore import heartbeat, retry
 from flwr.supercore.protobuf.client import ProtobufClient
 from flwr.superlink.grid.http_grid import HttpGrid
 from flwr.superlink.main import create_app
+from flwr.superlink.routers.control import middlewares
+from flwr.superlink.routers.fleet.node_auth import NodeAuthMiddleware
 from flwr.supernode import fleet_http_connection, start_client_internal
 
 from consilium_errors import Misuse
-from coordinator.transport import gate, grid
+from coordinator.transport import gate, grid, server
 from participants.transport import node
 from protos.fab import FAB, FAB_HASH
+from tests.transport.world import World
 
 
 def names(function: object) -> list[str]:
@@ -71,8 +75,8 @@ def test_with_process_isolation_nothing_is_started() -> None:
 
 def test_the_superlink_authenticates_nodes_and_we_drop_only_idle_layers() -> None:
     layers = {getattr(layer.cls, "__name__", "") for layer in create_app().user_middleware}
-    assert layers >= grid._IDLE_LAYERS
-    kept = layers - grid._IDLE_LAYERS
+    assert layers >= server._IDLE_LAYERS
+    kept = layers - server._IDLE_LAYERS
     assert kept == {
         "BaseHTTPMiddleware",
         "ControlAuthenticationMiddleware",
@@ -80,6 +84,16 @@ def test_the_superlink_authenticates_nodes_and_we_drop_only_idle_layers() -> Non
         "NodeAuthMiddleware",
     }
     assert set(create_app().openapi()["paths"]) >= gate.OPEN
+    # What a layer lets through by itself is all that we lead past it.
+    assert 'request.url.path.startswith("/v1/fleet/")' in inspect.getsource(NodeAuthMiddleware.dispatch)
+    assert "if not _is_control_path(request.url.path)" in inspect.getsource(
+        middlewares.ControlAuthenticationMiddleware.dispatch
+    )
+    assert 'return path.startswith("/v1/control/")' in inspect.getsource(middlewares._is_control_path)
+    assert server._PARTS == {
+        "ControlAuthenticationMiddleware": "/v1/control/",
+        "NodeAuthMiddleware": "/v1/fleet/",
+    }
 
 
 def test_the_clients_transport_and_the_grids_parts_are_where_we_reach() -> None:
@@ -101,3 +115,19 @@ def test_the_app_holds_a_name_and_no_code() -> None:
     assert (
         FAB_HASH == "7f5f4eef93a9a3f590e922bfa2d435b906888c1fa5e74407fc994f9b8f674569"
     )  # hospitals elsewhere refuse any other
+
+
+def test_behind_the_gate_too_every_request_shows_who_it_is_from(world: World) -> None:
+    """The thinned layers still ask: a node must sign, a holder of the run must have its token."""
+    socket = httpx.HTTPTransport(uds=str(world.coordinator.superlink.socket))
+    with httpx.Client(transport=socket, base_url="http://superlink") as client:
+        for path in (
+            "fleet/pull-messages",
+            "fleet/push-object",
+            "runtime/pull-messages",
+            "runtime/push-object",
+        ):
+            answer = client.post(
+                f"/v1/{path}", content=b"", headers={"content-type": "application/protobuf"}
+            )
+            assert answer.status_code in (401, 403), (path, answer.status_code, answer.text)
