@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from eth_abi.abi import encode
 from eth_hash.auto import keccak
@@ -54,6 +54,8 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+#: Reads of the last block that go along with the first of the next.
+MOST_AT_ONCE = 24
 CACHE_SECONDS = 0.05
 PACE = (0.05, 2.0)
 MAX_AGE = 3600.0
@@ -200,7 +202,7 @@ class Chain:
             raise Hostile("chain.rpcs_disagree", "a final block was replaced")
         if self._max_age is not None and self._clock() - timestamp > self._max_age:
             raise Unavailable("chain.stale", f"the newest final block is older than {self._max_age:.0f} s")
-        return Snapshot(self, number, block_hash, timestamp)
+        return Snapshot(self, number, block_hash, timestamp).after(last)
 
     def _final(self, rpc: Rpc) -> tuple[int, bytes, int]:
         """Number, hash and time of a node's newest final block; hash empty where only the number is known."""
@@ -230,6 +232,12 @@ class Chain:
         return self.snapshot().timestamp
 
 
+class Read(NamedTuple):
+    contract: str
+    function: str
+    calldata: bytes
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """All reads of one final block, so that they fit each other. What was read is remembered."""
@@ -238,16 +246,35 @@ class Snapshot:
     number: int
     block_hash: bytes
     timestamp: int
-    _known: dict[tuple[str, bytes], Mapping[str, Any]] = field(default_factory=dict, compare=False, repr=False)
+    _asked: dict[Read, Mapping[str, Any]] = field(default_factory=dict, compare=False, repr=False)
+    _raw: dict[Read, bytes] = field(default_factory=dict, compare=False, repr=False)
+    _likely: list[Read] = field(default_factory=list, compare=False, repr=False)
+
+    def after(self, last: Snapshot | None) -> Snapshot:
+        """Begin with what ``last`` was asked: it will be asked again, and costs one request for all."""
+        self._likely[:] = [] if last is None else list(last._asked)[-MOST_AT_ONCE:]
+        return self
 
     def _read(self, contract: str, function: str, *args: object) -> Mapping[str, Any]:
-        calldata = abi.contract(contract).encode(function, *args)
-        known = self._known.get((contract, calldata))
+        read = Read(contract, function, abi.contract(contract).encode(function, *args))
+        known = self._asked.get(read)
         if known is None:
-            to = self.chain.addresses.of(contract)
-            answer = self.chain.everywhere(lambda rpc: rpc.eth_call(to, calldata, self.block_hash))
-            known = self._known[contract, calldata] = abi.contract(contract).decode(function, answer)
+            known = self._asked[read] = abi.contract(contract).decode(function, self._fetch(read))
         return known
+
+    def _fetch(self, read: Read) -> bytes:
+        likely, self._likely[:] = [each for each in self._likely if each != read], []
+        if likely and read not in self._raw:
+            wanted, to = [*likely, read], self.chain.addresses.of
+            calls = [(to(each.contract), each.calldata) for each in wanted]
+            answers = self.chain.everywhere(lambda rpc: rpc.eth_calls(calls, self.block_hash))
+            self._raw.update({each: a for each, a in zip(wanted, answers, strict=True) if a is not None})
+        if read not in self._raw:  # or refused: then this says why
+            address = self.chain.addresses.of(read.contract)
+            self._raw[read] = self.chain.everywhere(
+                lambda rpc: rpc.eth_call(address, read.calldata, self.block_hash)
+            )
+        return self._raw[read]
 
     def study(self, study: bytes) -> StudyView:
         """Raises Refused ``chain.unknown``."""

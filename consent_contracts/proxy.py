@@ -34,7 +34,7 @@ ALLOWED = frozenset(
         "eth_sendRawTransaction",
     }
 )
-MAX_REQUEST = 4 << 20
+MAX_REQUEST, MAX_BATCH = 4 << 20, 32
 _NOT_ALLOWED, _INVALID, _UPSTREAM = -32601, -32600, -32000
 
 
@@ -59,14 +59,24 @@ class Proxy:
         return self._rpc.call_raw(method, params)
 
     def answer(self, body: bytes) -> bytes:
-        """The answer to one JSON-RPC request; batches are refused."""
-        number: object = None
+        """The answer to one JSON-RPC request, or to some in a list."""
         try:
             request = parse_json(body)
+        except ValueError:
+            return _failed(None, _INVALID, "invalid request")
+        if not isinstance(request, list):
+            return self._one(request)
+        if not 0 < len(request) <= MAX_BATCH:
+            return _failed(None, _INVALID, "invalid request")
+        return b"[" + b",".join(map(self._one, request)) + b"]"
+
+    def _one(self, request: Any) -> bytes:
+        number: object = None
+        try:
             number, method, params = request["id"], request["method"], request.get("params", [])
             if not isinstance(method, str) or not isinstance(params, list):
                 raise TypeError
-        except (ValueError, KeyError, TypeError):
+        except (KeyError, TypeError, AttributeError):
             return _failed(number, _INVALID, "invalid request")
         if method not in self._allowed:
             return _failed(number, _NOT_ALLOWED, "method not allowed")

@@ -8,6 +8,8 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
@@ -15,7 +17,7 @@ import certifi
 import urllib3
 
 from consent_contracts import abi
-from consilium_errors import Error, Hostile, Unavailable
+from consilium_errors import Error, Hostile, Refused, Unavailable
 from consilium_json import parse_json
 
 MAX_ANSWER = 64 << 20
@@ -103,6 +105,7 @@ class Rpc:
         self._path = urlunsplit(("", "", parts.path or "/", parts.query, ""))
         self.name = parts.hostname or "node"
         self._ids = itertools.count(1)
+        self._single = False
         # Below `requests`, at half its cost, and the environment cannot redirect what decides on consent.
         self._pool = _pool(parts, timeout)
 
@@ -124,16 +127,32 @@ class Rpc:
 
     def call_raw(self, method: str, params: list[Any]) -> Any:
         """As `call`, but a revert stays a `NodeError` with its data."""
-        number = next(self._ids)
-        body = json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
-        answer = record(self._decode(self._post(body.encode())))
-        if answer.get("id") != number:
+        request = self._request(method, params)
+        answer = record(self._decode(self._post(json.dumps(request).encode())))
+        if answer.get("id") != request["id"]:
             raise Hostile("rpc.wrong_id", "the answer belongs to another request")
-        if answer.get("error") is not None:
-            raise _node_error(record(answer["error"]))
-        if "result" not in answer:
-            raise Hostile("rpc.malformed", "neither result nor error")
-        return answer["result"]
+        return _result(answer)
+
+    def _request(self, method: str, params: list[Any]) -> dict[str, Any]:
+        return {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params}
+
+    def call_each(self, calls: Sequence[tuple[str, list[Any]]]) -> list[Any]:
+        """The results of several calls, in one request where the node takes that; a `NodeError` in a result's place.
+
+        Raises:
+            Unavailable: ``rpc.unreachable``. Hostile: as `call`.
+        """
+        if self._single:
+            return [_or_error(partial(self.call_raw, method, params)) for method, params in calls]
+        requests = [self._request(method, params) for method, params in calls]
+        answers = self._decode(self._post(json.dumps(requests).encode()))
+        if not isinstance(answers, list):  # not every node does
+            self._single = True
+            return self.call_each(calls)
+        found = [record(answer) for answer in answers]
+        if [answer.get("id") for answer in sorted(found, key=_id)] != [r["id"] for r in requests]:
+            raise Hostile("rpc.wrong_id", "the answers belong to other requests")
+        return [_or_error(partial(_result, answer)) for answer in sorted(found, key=_id)]
 
     def _post(self, body: bytes) -> bytes:
         try:
@@ -191,6 +210,14 @@ class Rpc:
         request = {"to": "0x" + to.hex(), "data": "0x" + calldata.hex()}
         return data(self.call("eth_call", request, at(block)))
 
+    def eth_calls(self, calls: Sequence[tuple[bytes, bytes]], block: str | bytes) -> list[bytes | None]:
+        """Of several addresses and calldata; None where the contract reverted. Raises as `call` but for that."""
+        requests = [
+            ("eth_call", [{"to": "0x" + to.hex(), "data": "0x" + calldata.hex()}, at(block)])
+            for to, calldata in calls
+        ]
+        return [_unless_reverted(answer) for answer in self.call_each(requests)]
+
     def code(self, address: bytes, block: str | bytes = "latest") -> bytes:
         return data(self.call("eth_getCode", "0x" + address.hex(), at(block)))
 
@@ -198,6 +225,35 @@ class Rpc:
 def at(block: str | bytes) -> object:
     """A block parameter; a hash must be canonical (EIP-1898)."""
     return block if isinstance(block, str) else {"blockHash": "0x" + block.hex(), "requireCanonical": True}
+
+
+def _id(answer: dict[str, Any]) -> int:
+    number = answer.get("id")
+    return number if isinstance(number, int) else -1
+
+
+def _result(answer: dict[str, Any]) -> Any:
+    if answer.get("error") is not None:
+        raise _node_error(record(answer["error"]))
+    if "result" not in answer:
+        raise Hostile("rpc.malformed", "neither result nor error")
+    return answer["result"]
+
+
+def _or_error(call: Callable[[], Any]) -> Any:
+    try:
+        return call()
+    except NodeError as error:
+        return error
+
+
+def _unless_reverted(answer: Any) -> bytes | None:
+    if not isinstance(answer, NodeError):
+        return data(answer)
+    error = _typed(answer)
+    if isinstance(error, Refused):
+        return None
+    raise error
 
 
 def _node_error(error: dict[str, Any]) -> NodeError:

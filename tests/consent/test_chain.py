@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -11,6 +12,8 @@ from consent_contracts import abi
 from consent_contracts.chain import Chain, check_code
 from consent_contracts.contracts import sign_grant, sign_revoke
 from consent_contracts.laptop import Anvil, dev_key
+from consent_contracts.proxy import Proxy
+from consent_contracts.rpc import Rpc
 from consilium_errors import Error, Hostile, Misuse, Refused, Unavailable
 from crypto.identity import AgentKey
 from protos import digests
@@ -273,6 +276,78 @@ def test_reads_of_one_moment_cost_little(world: World) -> None:
         view.head(study)
         view.head(study)
         assert calls == ["eth_getBlockByNumber"] + ["eth_call"] * 2
+
+
+def test_what_was_read_of_the_last_block_comes_in_one_request_of_the_next(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, requests = world.granted(), list[object]()
+    datasets = [x.dataset for x in world.hospitals]
+    post = Rpc._post
+
+    def counted(rpc: Rpc, body: bytes) -> bytes:
+        requests.append(json.loads(body))
+        return post(rpc, body)
+
+    def read(chain: Chain) -> list[Any]:
+        view = chain.snapshot()
+        return [view.study(study), view.gate(study, datasets), view.head(study)]
+
+    with Proxy(world.url) as proxy:
+        chain = world.chain(proxy.url)
+        before = read(chain)
+        world.hospitals[0].contracts.revoke(datasets[0], study)
+        chain.refresh()
+        monkeypatch.setattr(Rpc, "_post", counted)
+        after = read(chain)
+        asked = [r for r in requests if "eth_getBlockByNumber" not in str(r)]
+        assert [len(r) for r in asked if isinstance(r, list)] == [3]
+        assert len(asked) == 1 + 3  # what the proxy asks the node
+        assert before[0] == after[0]
+        assert before[1][0].reason == "live"
+        assert after[1][0].reason == "no_consent"
+
+
+def test_a_node_without_batches_is_asked_one_by_one(world: World) -> None:
+    study = world.granted()
+
+    class Single(Proxy):
+        def answer(self, body: bytes) -> bytes:
+            return b'{"error": {"code": -32600}}' if body.startswith(b"[") else super().answer(body)
+
+    with Single(world.url) as proxy:
+        rpc, registry = Rpc(proxy.url), world.addresses.registry
+        good = abi.contract(abi.REGISTRY).encode("study", study)
+        bad = abi.contract(abi.REGISTRY).encode("study", bytes(32))
+        found = rpc.eth_calls([(registry, good), (registry, bad)], "latest")
+        assert found == [world.rpc.eth_call(registry, good), None]
+        assert found == world.rpc.eth_calls([(registry, good), (registry, bad)], "latest")
+
+
+MANGLED: dict[str, Callable[[list[Any]], list[Any]]] = {
+    "one is missing": lambda a: a[:1],
+    "one twice": lambda a: [*a, a[0]],
+    "another's": lambda a: [{**a[0], "id": "x"}, *a[1:]],
+    "another order": lambda a: a[::-1],
+}
+
+
+@pytest.mark.parametrize("how", MANGLED)
+def test_answers_of_a_batch_belong_to_its_requests(world: World, how: str) -> None:
+    study = world.granted()
+    call = (world.addresses.registry, abi.contract(abi.REGISTRY).encode("study", study))
+    other = (world.addresses.ledger, abi.contract(abi.LEDGER).encode("seq"))
+
+    class Mangling(Proxy):
+        def answer(self, body: bytes) -> bytes:
+            return json.dumps(MANGLED[how](json.loads(super().answer(body)))).encode()
+
+    with Mangling(world.url) as proxy:
+        rpc = Rpc(proxy.url)
+        if how == "another order":  # which a node may choose
+            assert rpc.eth_calls([call, other], "latest") == world.rpc.eth_calls([call, other], "latest")
+        else:
+            assert code_of(lambda: rpc.eth_calls([call, other], "latest"), Hostile) == "rpc.wrong_id"
 
 
 def test_confirmations_hold_back(world: World) -> None:
