@@ -127,7 +127,5 @@ def test_behind_the_gate_too_every_request_shows_who_it_is_from(world: World) ->
             "runtime/pull-messages",
             "runtime/push-object",
         ):
-            answer = client.post(
-                f"/v1/{path}", content=b"", headers={"content-type": "application/protobuf"}
-            )
+            answer = client.post(f"/v1/{path}", content=b"", headers={"content-type": "application/protobuf"})
             assert answer.status_code in (401, 403), (path, answer.status_code, answer.text)
