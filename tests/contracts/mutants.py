@@ -15,11 +15,12 @@ from pathlib import Path
 from consent_contracts import compile as contracts
 from tests.contracts.forge import ROOT, forge_test
 
-REGISTRY, LEDGER, STUDIES, DATASETS, ORGS, JOURNAL, SIGNATURES, HASHES = (
+REGISTRY, LEDGER, ROUNDS, STUDIES, DATASETS, ORGS, JOURNAL, SIGNATURES, HASHES = (
     f"src/{n}.sol"
     for n in (
         "ConsentRegistry",
         "AttestationLedger",
+        "Rounds",
         "Studies",
         "Datasets",
         "Organisations",
@@ -79,28 +80,28 @@ MUTANTS: list[tuple[str, str, str]] = [
     (LEDGER, 'if (ctx.registry != address(registry)) revert WrongContext("registry");', ""),
     (LEDGER, 'if (ctx.ledger != address(this)) revert WrongContext("ledger");', ""),
     (LEDGER, "ctx.noise) != bond) {", "ctx.noise) == 0) {"),
-    (LEDGER, 'if (ctx.round != c.attested + 1) revert WrongContext("round");', ""),
-    (LEDGER, 'if (ctx.prevSeal != c.tip) revert WrongContext("prevSeal");', ""),
+    (ROUNDS, 'if (ctx.round != c.attested + 1) revert WrongContext("round");', ""),
+    (ROUNDS, 'if (ctx.prevSeal != c.tip) revert WrongContext("prevSeal");', ""),
     (
-        LEDGER,
+        ROUNDS,
         'if (c.attested != 0 && ctx.stateCommit != c.stateCommit) revert WrongContext("stateCommit");',
         "",
     ),
-    (LEDGER, "if (ctx.release != release) revert BadRelease(release, ctx.release);", ""),
+    (ROUNDS, "if (ctx.release != release) revert BadRelease(release, ctx.release);", ""),
     (
-        LEDGER,
+        ROUNDS,
         "if (!fresh && ctx.attempt <= c.attempt) revert",
         "if (!fresh && ctx.attempt < c.attempt) revert",
     ),
-    (LEDGER, "if (c.phase == Phase.Live && c.analysis != index) {", "if (false) {"),
-    (LEDGER, "if (!same && c.lockedBits & bit != 0) revert InputsChanged(ctx.analysis);", ""),
-    (LEDGER, "if (fixedSet != 0 && !accepted) revert", "if (fixedSet != 0 && !open) revert"),
-    (LEDGER, "bool accepted = open &&", "bool accepted ="),
-    (LEDGER, "if (!open) c.leaveBits &= ~bit;", ""),
-    (LEDGER, "charge = ctx.mode == DP ? !same", "charge = ctx.mode == DP ? c.phase == Phase.Idle"),
-    (LEDGER, "inputsRoot, ctx.stateCommit));", "inputsRoot));"),
-    (LEDGER, "abi.encode(ctx.analysis, set, inputsRoot", "abi.encode(ctx.analysis, inputsRoot"),
-    (LEDGER, "c.lockedBits | bit);", "bit);"),
+    (ROUNDS, "if (c.phase == Phase.Live && c.analysis != index) {", "if (false) {"),
+    (ROUNDS, "if (!same && c.lockedBits & bit != 0) revert InputsChanged(ctx.analysis);", ""),
+    (ROUNDS, "if (fixedSet != 0 && !accepted) revert", "if (fixedSet != 0 && !open) revert"),
+    (ROUNDS, "bool accepted = open &&", "bool accepted ="),
+    (ROUNDS, "if (!open) c.leaveBits &= ~bit;", ""),
+    (ROUNDS, "charge = ctx.mode == DP ? !same", "charge = ctx.mode == DP ? c.phase == Phase.Idle"),
+    (ROUNDS, "inputsRoot, ctx.stateCommit));", "inputsRoot));"),
+    (ROUNDS, "abi.encode(ctx.analysis, set, inputsRoot", "abi.encode(ctx.analysis, inputsRoot"),
+    (ROUNDS, "c.lockedBits | bit);", "bit);"),
     (LEDGER, "if (!agents[i].isFromKey(digest, sigs[i])) revert", "if (false) revert"),
     (LEDGER, "else if (!agents[i].isFromKey(sealId, sigs[i])) revert", "else if (false) revert"),
     (LEDGER, "if (c.phase != Phase.Live) revert NotLocked(seal.lockId);", ""),
@@ -117,12 +118,12 @@ MUTANTS: list[tuple[str, str, str]] = [
     (LEDGER, "if (c.phase != Phase.Live || lockId !=", "if (lockId !="),
     (LEDGER, "c.phase = Phase.Abandoned;", ""),
     (LEDGER, "if (c.recovering) revert Recovering(lockId);", ""),
-    (LEDGER, "if (c.recovering && !same) revert", "if (false) revert"),
-    (LEDGER, "if (c.recovering && !same) revert", "if (c.recovering) revert"),
+    (ROUNDS, "if (c.recovering && !same) revert", "if (false) revert"),
+    (ROUNDS, "if (c.recovering && !same) revert", "if (c.recovering) revert"),
     (LEDGER, "c.recovering = true;", ""),
     (LEDGER, "c.recovering = false;", ""),
     (
-        LEDGER,
+        ROUNDS,
         "(c.phase, c.analysis, c.lockedBits) = (Phase.Live, index, c.lockedBits | bit);",
         "(c.phase, c.analysis, c.lockedBits, c.recovering) = (Phase.Live, index, c.lockedBits | bit, false);",
     ),
@@ -200,7 +201,7 @@ def compiled(file: str, old: str, new: str) -> dict[str, str]:
 
     names = [n for n in contracts.CONTRACTS if file in original([f"src/{n}.sol"])]
     if file not in (JOURNAL, SIGNATURES):  # the ledger imports the registry, but has none of its code
-        names = ["AttestationLedger"] if file in (LEDGER, HASHES) else ["ConsentRegistry"]
+        names = ["AttestationLedger"] if file in (LEDGER, ROUNDS, HASHES) else ["ConsentRegistry"]
     contracts.sources = mutated  # the one door to the sources
     try:
         return contracts.compile_contracts(names, QUICK, strict=False)
