@@ -65,17 +65,16 @@ contract AttestationLedger is EIP712, Journal, Rounds {
         Entry memory e;
         (e.ctx, e.uses, e.orgs, e.uploads) = (ctx.words(), uses.tail(), orgs.tail(), uploadHashes.tail());
         e.planHash = Hashes.planHash(Hashes.ctxHash(e.ctx), Hashes.usesHash(e.uses), readyRoot, inputsRoot, lockBy);
-        bytes32 receiptsRoot = Hashes.receiptsRoot(n, e.orgs, e.uploads);
-        e.lockId = lockId = Hashes.lockId(e.planHash, receiptsRoot);
+        e.lockId = lockId = Hashes.lockId(e.planHash, Hashes.receiptsRoot(n, e.orgs, e.uploads));
         e.charged = _admit(ctx, terms.index, uses, inputsRoot);
-        _store(ctx, e.planHash, receiptsRoot, e.orgs);
+        _store(ctx, lockId, e.orgs);
         _consume(ctx, uses, orgs, uploadHashes, sigs, e);
         _journalLock(ctx, readyRoot, inputsRoot, lockBy, e);
     }
 
-    function _store(Ctx calldata ctx, bytes32 planHash, bytes32 receiptsRoot, bytes memory orgs) private {
+    function _store(Ctx calldata ctx, bytes32 lockId, bytes memory orgs) private {
         Chain storage c = _chains[ctx.study];
-        (c.planHash, c.receiptsRoot) = (planHash, receiptsRoot);
+        c.lockId = lockId;
         c.expected = Hashes.expected(ctx.codeHash, ctx.rho, ctx.delta, orgs);
         if (c.attested == 0) c.stateCommit = ctx.stateCommit;
     }
@@ -157,9 +156,10 @@ contract AttestationLedger is EIP712, Journal, Rounds {
 
     function _checkSeal(Chain storage c, Seal calldata seal, address[] calldata orgs) private view {
         if (c.phase != Phase.Live) revert NotLocked(seal.lockId);
-        if (seal.planHash != c.planHash) revert WrongSeal("planHash");
-        if (seal.receiptsRoot != c.receiptsRoot) revert WrongSeal("receiptsRoot");
-        if (seal.lockId != Hashes.lockId(seal.planHash, seal.receiptsRoot)) revert WrongSeal("lockId");
+        bytes32 lockId = c.lockId;
+        if (seal.lockId != lockId || Hashes.lockId(seal.planHash, seal.receiptsRoot) != lockId) {
+            revert WrongSeal("lockId"); // lock, plan, receipts
+        }
         if (seal.prevSeal != c.tip) revert WrongSeal("prevSeal");
         if (seal.stateAfter == 0) revert WrongSeal("stateAfter");
         if (seal.stateBefore != c.stateCommit) revert WrongSeal("stateBefore");
@@ -229,7 +229,7 @@ contract AttestationLedger is EIP712, Journal, Rounds {
     function _liveLock(bytes32 study, bytes32 lockId) private view returns (Chain storage c) {
         if (!registry.mayAbandon(study, msg.sender)) revert NotAllowed(msg.sender);
         c = _chains[study];
-        if (c.phase != Phase.Live || lockId != Hashes.lockId(c.planHash, c.receiptsRoot)) revert NotLocked(lockId);
+        if (c.phase != Phase.Live || lockId != c.lockId) revert NotLocked(lockId);
     }
 
     // --- views ----------------------------------------------------------------------
@@ -239,8 +239,7 @@ contract AttestationLedger is EIP712, Journal, Rounds {
         (h.attested, h.tip) = (c.attested, c.tip);
         if (c.attested != 0) h.stateCommit = c.stateCommit;
         if (c.phase == Phase.Idle) return h;
-        (h.planHash, h.receiptsRoot) = (c.planHash, c.receiptsRoot);
-        h.lockId = Hashes.lockId(c.planHash, c.receiptsRoot);
+        h.lockId = c.lockId;
         (h.lockedAt, h.round, h.release, h.attempt) = (c.lockedAt, c.attested + 1, c.release, c.attempt);
         h.analysis = registry.analysisAt(study, c.analysis);
         h.abandoned = c.phase == Phase.Abandoned;

@@ -29,8 +29,7 @@ abstract contract Rounds is LedgerEvents {
     struct Chain {
         bytes32 tip; // id of the last seal
         bytes32 stateCommit; // state after it; from the first lock on the state before, until the first seal
-        bytes32 planHash; // this and the next three: the current lock
-        bytes32 receiptsRoot;
+        bytes32 lockId; // this and the next two: the current lock; binds plan and receipts
         bytes32 opening; // analysis, set and inputs that may be opened
         bytes32 expected; // what else a seal must match; from round to round mostly the same, and then cheap
         uint32 attested;
@@ -79,10 +78,8 @@ abstract contract Rounds is LedgerEvents {
         uint32 release = fresh ? 1 : same ? c.release : c.release + 1;
         if (ctx.release != release) revert BadRelease(release, ctx.release);
         if (!fresh && ctx.attempt <= c.attempt) revert StaleAttempt(c.attempt, ctx.attempt);
-        if (c.phase == Phase.Live && c.analysis != index) {
-            revert StillLocked(Hashes.lockId(c.planHash, c.receiptsRoot));
-        }
-        if (c.recovering && !same) revert Recovering(Hashes.lockId(c.planHash, c.receiptsRoot));
+        if (c.phase == Phase.Live && c.analysis != index) revert StillLocked(c.lockId);
+        if (c.recovering && !same) revert Recovering(c.lockId);
     }
 
     function _admitExact(Chain storage c, Ctx calldata ctx, bytes32 set, bool open, bool same, uint32 bit)
