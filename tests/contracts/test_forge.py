@@ -6,7 +6,7 @@ import pytest
 
 from tests.contracts.forge import forge_test
 
-AT_LEAST = 101
+AT_LEAST = 111
 
 
 @pytest.mark.slow
