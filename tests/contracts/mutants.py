@@ -116,7 +116,7 @@ MUTANTS: list[tuple[str, str, str]] = [
         "if (!fresh && ctx.attempt <= c.attempt) revert",
         "if (!fresh && ctx.attempt < c.attempt) revert",
     ),
-    (ROUNDS, "if (c.phase == Phase.Live && c.analysis != index) {", "if (false) {"),
+    (ROUNDS, "if (c.phase == Phase.Live && c.analysis != index) revert", "if (false) revert"),
     (ROUNDS, "if (!same && c.lockedBits & bit != 0) revert InputsChanged(ctx.analysis);", ""),
     (ROUNDS, "if (fixedSet != 0 && !accepted) revert", "if (fixedSet != 0 && !open) revert"),
     (ROUNDS, "bool accepted = open &&", "bool accepted ="),
