@@ -3,7 +3,8 @@
 Measured on a real anvil with the checked-in artifacts. *Steady state*: every slot that a call writes has been
 written before, as it is from the second round on. One dataset for each organisation. The headline
 ``lock_attest@n`` is a later round of an exact analysis, the one that charges nothing; ``dp_lock_attest@n`` a
-charged dp round; ``first_*`` the first round of a study.
+charged dp round; ``first_*`` the first round of a study; ``recover`` the first one of a lock, which has no slot to
+reuse.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ GOALS = {
     "lock_attest@50": 2_200_000,
 }
 RHO, DELTA = 1_000_000, 10**9
-YEAR = 365 * 86_400
+YEAR, WINDOW = 365 * 86_400, 600
 REGISTRY, LEDGER = abi.contract(abi.REGISTRY), abi.contract(abi.LEDGER)
 
 
@@ -96,7 +97,8 @@ class Node:
         created = receipt["contractAddress"]
         return quantity(receipt["gasUsed"]), data(created, 20) if created else b""
 
-    def flush(self) -> None:
+    def wait(self, seconds: int) -> None:
+        self._rpc.call("evm_increaseTime", seconds)
         self._rpc.call("evm_mine")
 
 
@@ -171,7 +173,7 @@ class Study:
             self.mode,
             3,
             1,
-            600,
+            WINDOW,
             word("sponsor key"),
         )
         terms = (*head, roster, [(self.analysis, *self.price)])
@@ -179,6 +181,11 @@ class Study:
 
     def round(self) -> tuple[int, int]:
         """Gas of lock and of attest."""
+        locked, seal = self.lock()
+        return locked, self.attest(seal)
+
+    def lock(self) -> tuple[int, Seal]:
+        """Gas, and the seal that it asks for."""
         w, number = self.world, len(self.seals) + 1
         ctx = Ctx(
             w.node.chain_id, w.registry, w.ledger, self.id, self.analysis, self.spec, word("code"), number, 1, 1,
@@ -202,12 +209,24 @@ class Study:
             digests.lock_id(plan, root), plan, root, self.state, word(f"state {number}"), word(f"result {number}"),
             *self.price[:2], word("fhe"), word("params"), word("code"), ctx.prev_seal,
         )  # fmt: skip
-        digest = seal.digest(domain)
+        return locked, seal
+
+    def attest(self, seal: Seal) -> int:
+        w, orgs = self.world, [h.org for h in self.members]
+        digest = seal.digest(digests.domain_separator(LEDGER.name, w.node.chain_id, w.ledger))
         call = LEDGER.encode("attest", self.id, _tuple(seal), orgs, [h.sign(digest) for h in self.members])
         attested, _ = w.node.send(w.coordinator, w.ledger, call)
         self.state = seal.state_after
         self.seals.append(digest)
-        return locked, attested
+        return attested
+
+    def recover(self) -> int:
+        """Gas of the first recovery of another lock, which stays."""
+        w = self.world
+        _, seal = self.lock()
+        w.node.wait(WINDOW // 2)
+        call = LEDGER.encode("recover", self.id, seal.lock_id, self.members[0].org)
+        return w.node.send(w.coordinator, w.ledger, call)[0]
 
 
 def _tuple(value: Ctx | Use | Seal) -> tuple[object, ...]:
@@ -228,6 +247,7 @@ def measure() -> dict[str, int]:
                 found[f"first_{prefix}lock_attest@{n}"] = sum(rounds[0])
                 found[f"{prefix}lock@{n}"], found[f"{prefix}attest@{n}"] = rounds[-1]
                 found[f"{prefix}lock_attest@{n}"] = sum(rounds[-1])
+        found["recover"] = study.recover()
         last = study.members[-1]
         found["revoke"] = world.call(last.org, "revoke", last.dataset, study.id)
         found["regrant"] = world.grant(last, study.id)

@@ -123,9 +123,15 @@ def check_receipts(
     if tuple(r.org for r in receipts) != plan.orgs:
         raise Hostile("plan.receipts", "the receipts are not those of the planned hospitals")
     domain = digests.ledger_domain(plan.ctx)
-    uploads = [digests.upload_hash(r.ciphertext_digest, r.rho_box) for r in receipts]
-    for receipt, upload in zip(receipts, uploads, strict=True):
+    for receipt in receipts:
+        upload = digests.upload_hash(receipt.ciphertext_digest, receipt.rho_box)
         digest = digests.receipt_digest(domain, plan.plan_hash, receipt.org, upload)
         verify_typed(digest, receipt.signature, receipt.org, agents)
-    root = digests.receipts_root(plan.orgs, uploads)
+    root = receipts_root(receipts)
     return root, digests.lock_id(plan.plan_hash, root)
+
+
+def receipts_root(receipts: Sequence[pb.Receipt]) -> bytes:
+    """What a lock binds of its receipts; they ascend by organisation."""
+    uploads = [digests.upload_hash(r.ciphertext_digest, r.rho_box) for r in receipts]
+    return digests.receipts_root([r.org for r in receipts], uploads)

@@ -106,15 +106,13 @@ class GateView:
 
 @dataclass(frozen=True)
 class LockView:
-    """The current lock of the round that is under way; once ``abandoned`` it is dead.
+    """The current lock of the round that is under way; once ``abandoned`` it is dead. Its id binds plan and receipts.
 
     ``recovered``: organisations whose peers may show their shares, in the order in which the chain said so. A lock
     with any is never abandoned.
     """
 
     lock_id: bytes
-    plan_hash: bytes
-    receipts_root: bytes
     locked_at: int
     round: int
     release: int
@@ -137,8 +135,6 @@ class HeadView:
     def of(cls, found: Mapping[str, Any]) -> HeadView:
         lock = LockView(
             lock_id=found["lockId"],
-            plan_hash=found["planHash"],
-            receipts_root=found["receiptsRoot"],
             locked_at=found["lockedAt"],
             round=found["round"],
             release=found["release"],

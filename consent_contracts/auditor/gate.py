@@ -68,7 +68,7 @@ class Study:
 
 
 class Registry:
-    """State after the events so far.
+    """State after the events so far; ``place``: count and running hash of its journal there.
 
     Args:
         ledger: the only account that may consume consent.
@@ -82,6 +82,7 @@ class Registry:
         self.studies: dict[bytes, Study] = {}
         self.consents: dict[tuple[bytes, bytes], Consent] = {}
         self.paused = False
+        self.place = (0, ZERO)
         self._heir: bytes | None = None
         self._founded = False
         self._rules: dict[str, Callable[[Any], Broken]] = {
@@ -99,11 +100,12 @@ class Registry:
             "StudyClosed": self._closing,
             "ConsentGranted": self._grant,
             "ConsentRevoked": self._revocation,
-            "Used": self._used,
+            "Charged": self._charged,
         }
 
     def apply(self, event: Event) -> Broken:
         rule = self._rules.get(event.name)
+        self.place = (event.seq, event.head)
         return [f"no rule for {event.name}"] if rule is None else rule(event.args)
 
     def is_(self, role: str, account: bytes) -> bool:
@@ -252,9 +254,8 @@ class Registry:
         consent.granted, consent.epoch = False, a["epoch"]
         return broken
 
-    def _used(self, a: Mapping[str, Any]) -> Broken:
-        ours = a["ledger"] == self._ledger and self.is_("ledger", a["ledger"])
-        return _unless(ours, "consumed by another than the ledger")
+    def _charged(self, a: Mapping[str, Any]) -> Broken:
+        return _unless(a["ledger"] == self._ledger, "consumed by another than the ledger")
 
     # the gate -------------------------------------------------------------------------------------------
 
@@ -277,7 +278,8 @@ class Registry:
     ) -> Broken:
         """Rules that this exact set breaks."""
         ids = [u["dataset"] for u in uses]
-        broken = _unless(ids == sorted(set(ids)), "datasets are not ascending")
+        broken = _unless(self.is_("ledger", self._ledger), "the ledger may not consume consent")
+        broken += _unless(ids == sorted(set(ids)), "datasets are not ascending")
         stewards = {self.datasets[i].steward for i in ids if i in self.datasets}
         broken += _unless(stewards == set(orgs), "the organisations are not the datasets' stewards")
         for use in uses:

@@ -50,21 +50,21 @@ class Replay:
         self.registry = Registry(addresses.ledger)
         self._rounds = Rounds(self.registry, addresses)
         self._findings, self._study = findings, study
-        self._used: Event | None = None
+        self._charged: Event | None = None
         self.histories: dict[bytes, History] = {}
 
     def run(self, events: Iterable[Event]) -> None:
         for event in events:
-            if self._used is not None and event.name != "Locked":
-                self._report(self._used, ["consent was consumed without a lock"])
-                self._used = None
+            if self._charged is not None and (event.name != "Locked" or event.tx != self._charged.tx):
+                self._report(self._charged, ["consent was consumed without a lock"])
+                self._charged = None
             if event.contract == abi.REGISTRY:
                 self._report(event, self.registry.apply(event))
-                self._used = event if event.name == "Used" else None
+                self._charged = event if event.name == "Charged" else None
             else:
                 self._ledger(event)
-        if self._used is not None:
-            self._report(self._used, ["consent was consumed without a lock"])
+        if self._charged is not None:
+            self._report(self._charged, ["consent was consumed without a lock"])
 
     def _ledger(self, event: Event) -> None:
         if event.name == "Locked":
@@ -82,10 +82,8 @@ class Replay:
         return self._study is None or self._study == study
 
     def _lock(self, event: Event) -> None:
-        used, self._used = self._used, None
-        if used is not None and used.tx != event.tx:
-            used = None
-        broken = self._rounds.lock(event, used)
+        charged, self._charged = self._charged, None
+        broken = self._rounds.lock(event, charged)
         lock = Lock.of(event)
         self._history(lock.ctx.study).locks.append(Locking(lock, dict(self.registry.agents)))
         if self.wanted(lock.ctx.study):

@@ -122,8 +122,8 @@ class Rounds:
 
     # lock -----------------------------------------------------------------------------------------------
 
-    def lock(self, event: Event, used: Event | None) -> Broken:
-        """``used``: the registry's event just before, in the same transaction."""
+    def lock(self, event: Event, entry: Event | None) -> Broken:
+        """``entry``: the registry's ``Charged`` just before, in the same transaction."""
         lock = Lock.of(event)
         study = self._registry.studies.get(lock.ctx.study)
         if study is None:
@@ -132,7 +132,9 @@ class Rounds:
         broken = self._context(lock, study, progress) + self._members(lock, study)
         broken += self._registry.gate(lock.ctx.study, event.args["uses"], lock.orgs, lock.time)
         charged, why = self._admit(lock, study, progress)
-        broken += why + _entry(lock, used, charged)
+        broken += why + _entry(lock, entry, charged)
+        place = (event.args["registrySeq"], event.args["registryHead"])
+        broken += _differs("journal", self._registry.place, place)
         if charged:
             datasets = [u.dataset for u in lock.uses]
             broken += self._registry.charge(
@@ -260,16 +262,17 @@ def _admit_exact(lock: Lock, progress: Progress, same: bool) -> tuple[bool, Brok
     return True, [] if was_free and lock.may_leave else ["another set than the analysis is bound to"]
 
 
-def _entry(lock: Lock, used: Event | None, charged: bool) -> Broken:
-    """Both journals tell of the same lock, at the same place."""
-    args = lock.event.args
-    if used is None:
-        return ["the registry knows of no such lock"]
-    u, ctx = used.args, lock.ctx
-    broken = _differs("journal", (used.seq, used.head), (args["registrySeq"], args["registryHead"]))
-    broken += _differs("entry", (u["study"], u["lockId"], u["mode"]), (ctx.study, args["lockId"], ctx.mode))
-    broken += _differs("spend", (u["rho"], u["delta"]), (ctx.rho, ctx.delta))
-    return broken + _differs("charge", (charged, charged), (args["charged"], u["charged"]))
+def _entry(lock: Lock, entry: Event | None, charged: bool) -> Broken:
+    """Both journals tell of the same charge. A lock without one leaves no trace in the registry."""
+    args, ctx = lock.event.args, lock.ctx
+    broken = _differs("charge", charged, args["charged"])
+    if entry is None:
+        return broken + (["the registry knows of no such charge"] if charged else [])
+    if not charged:
+        broken.append("the registry charged a free lock")
+    e = entry.args
+    broken += _differs("entry", (e["study"], e["lockId"], e["mode"]), (ctx.study, args["lockId"], ctx.mode))
+    return broken + _differs("spend", (e["rho"], e["delta"]), (ctx.rho, ctx.delta))
 
 
 def _absences(lock: Lock, study: Study, event: Event) -> Broken:

@@ -50,11 +50,12 @@ contract RoundsTest is Base {
     function test_exact_replaced_lock_cannot_be_attested() public {
         Attempt memory old = sign(attempt(exact, A1, 3, "i1"));
         lock(old);
-        lock(exact, A1, 3, "i1");
+        bytes32 current = lock(exact, A1, 3, "i1");
         Seal memory s = sealOf(old);
-        refuseAttest(
-            exact, s, old.orgs, sealSigs(s, old.orgs), abi.encodeWithSelector(ILedger.WrongSeal.selector, bytes32("planHash"))
-        );
+        bytes memory why = abi.encodeWithSelector(ILedger.WrongSeal.selector, bytes32("lockId"));
+        refuseAttest(exact, s, old.orgs, sealSigs(s, old.orgs), why);
+        s.lockId = current; // the lock's id over the dead one's plan and receipts
+        refuseAttest(exact, s, old.orgs, sealSigs(s, old.orgs), why);
     }
 
     function test_exact_never_other_inputs_in_one_round() public {
@@ -208,7 +209,7 @@ contract RoundsTest is Base {
         Attempt memory a = sign(attempt(dp, A1, 3, "i1"));
         lock(a);
         bytes32[9] memory fields =
-            [bytes32("planHash"), "receiptsRoot", "lockId", "prevSeal", "stateAfter", "stateBefore", "expected", "expected", "expected"];
+            [bytes32("lockId"), "lockId", "lockId", "prevSeal", "stateAfter", "stateBefore", "expected", "expected", "expected"];
         for (uint256 i; i < fields.length; ++i) {
             Seal memory s = sealOf(a);
             if (i == 0) s.planHash = "x";

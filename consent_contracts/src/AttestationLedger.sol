@@ -6,57 +6,21 @@ import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/Messa
 import {ConsentRegistry} from "./ConsentRegistry.sol";
 import {Hashes} from "./Hashes.sol";
 import {Journal} from "./Journal.sol";
+import {Rounds} from "./Rounds.sol";
 import {Signatures} from "./Signatures.sol";
 import "./Types.sol";
 import {Words} from "./Words.sol";
 
 /// One chain of rounds per study. `lock` is the gate: no sum can be opened before the exact set, under live consent,
-/// is locked and charged. `attest` records what came of it.
-///
-/// A round is idle, live (locked) or abandoned. Lawful locks of round attested + 1, by what was locked before in it:
-///   nothing                      release 1
-///   same analysis, set, inputs   same release, free: the lock before is dead
-///   anything else                release + 1; another analysis only after `abandon`
-/// and the price
-///   dp      full charge whenever the release is new: the noise is fresh
-///   exact   the first lock of an analysis charges one exact release and fixes its set. Then that set is free in
-///           every later round, but never twice in one round with other inputs. Another set shows the difference:
-///           only if every use of the old set and of the new accepted it (leaveSiteOut), and for one more charge.
-/// `recover` lets the peers of a hospital that does not open its part show their shares of it. From then on until its seal the
-/// round is for that opening only: nothing in it can be abandoned, and only the same analysis, set, inputs and state be
-/// locked, also after another such lock.
-/// Nothing is ever refunded. It does not check what was computed: hospitals and auditors do.
-contract AttestationLedger is EIP712, Journal {
+/// is locked and charged: `Rounds` has the rules. `attest` records what came of it. Nothing is ever refunded. It does not
+/// check what was computed: hospitals and auditors do.
+contract AttestationLedger is EIP712, Journal, Rounds {
     using Signatures for address;
     using Words for *;
 
     uint256 public constant MAX_USES = 128;
     uint256 private constant LOCKED_HEAD = 26 * 32; // of event Locked: ctx, then ten words
     ConsentRegistry public immutable registry;
-
-    enum Phase {
-        Idle,
-        Live,
-        Abandoned
-    }
-
-    struct Chain {
-        bytes32 tip; // id of the last seal
-        bytes32 stateCommit; // state after it; from the first lock on the state before, until the first seal
-        bytes32 planHash; // this and the next three: the current lock
-        bytes32 receiptsRoot;
-        bytes32 opening; // analysis, set and inputs that may be opened
-        bytes32 expected; // what else a seal must match; from round to round mostly the same, and then cheap
-        uint32 attested;
-        uint32 release;
-        uint32 attempt;
-        uint64 lockedAt;
-        Phase phase;
-        uint8 analysis; // index
-        uint32 lockedBits; // analyses locked in this round
-        uint32 leaveBits; // analyses of which every use so far accepted another set
-        bool recovering; // a lock of this round knows a recovered organisation
-    }
 
     /// What `lock` carries along: arrays as ABI tails, encoded once for hashes and log.
     struct Entry {
@@ -71,63 +35,7 @@ contract AttestationLedger is EIP712, Journal {
         bytes32 registryHead;
     }
 
-    mapping(bytes32 => Chain) internal _chains;
-    mapping(bytes32 => mapping(bytes32 => bytes32)) internal _sets; // exact mode: study => analysis => set
     mapping(bytes32 => address[]) internal _recovered; // lock => organisations
-
-    event Locked(
-        uint64 indexed seq,
-        bytes32 indexed study,
-        bytes32 indexed lockId,
-        Ctx ctx,
-        Use[] uses,
-        address[] orgs,
-        bytes32 readyRoot,
-        bytes32 inputsRoot,
-        uint64 lockBy,
-        bytes32[] uploadHashes,
-        bool charged,
-        uint64 time,
-        uint64 registrySeq,
-        bytes32 registryHead
-    );
-    event Attested(
-        uint64 indexed seq,
-        bytes32 indexed study,
-        bytes32 indexed sealId,
-        Seal seal,
-        address[] absent,
-        uint64 time
-    );
-    event Recovered(
-        uint64 indexed seq,
-        bytes32 indexed study,
-        bytes32 indexed lockId,
-        address org,
-        address by,
-        uint64 time
-    );
-    event Abandoned(uint64 indexed seq, bytes32 indexed study, bytes32 indexed lockId, address by);
-
-    error NotCoordinator();
-    error NotAllowed(address account);
-    error BadSize();
-    error Late();
-    error WrongContext(bytes32 field);
-    error TooFewSites(uint256 have, uint256 want);
-    error BadRelease(uint32 want, uint32 given);
-    error StaleAttempt(uint32 last, uint32 given);
-    error StillLocked(bytes32 lockId);
-    error NotLocked(bytes32 lockId);
-    error InputsChanged(bytes32 analysis);
-    error SetFixed(bytes32 analysis, bytes32 set);
-    error WrongSeal(bytes32 field);
-    error BadSignature(address org);
-    error WindowOpen(uint256 until);
-    error NoQuorum(uint256 present);
-    error NotOnRoster(address org);
-    error AlreadyRecovered(address org);
-    error Recovering(bytes32 lockId);
 
     constructor(ConsentRegistry registry_) EIP712("AttestationLedger", "1") {
         registry = registry_;
@@ -157,17 +65,16 @@ contract AttestationLedger is EIP712, Journal {
         Entry memory e;
         (e.ctx, e.uses, e.orgs, e.uploads) = (ctx.words(), uses.tail(), orgs.tail(), uploadHashes.tail());
         e.planHash = Hashes.planHash(Hashes.ctxHash(e.ctx), Hashes.usesHash(e.uses), readyRoot, inputsRoot, lockBy);
-        bytes32 receiptsRoot = Hashes.receiptsRoot(n, e.orgs, e.uploads);
-        e.lockId = lockId = Hashes.lockId(e.planHash, receiptsRoot);
+        e.lockId = lockId = Hashes.lockId(e.planHash, Hashes.receiptsRoot(n, e.orgs, e.uploads));
         e.charged = _admit(ctx, terms.index, uses, inputsRoot);
-        _store(ctx, e.planHash, receiptsRoot, e.orgs);
+        _store(ctx, lockId, e.orgs);
         _consume(ctx, uses, orgs, uploadHashes, sigs, e);
         _journalLock(ctx, readyRoot, inputsRoot, lockBy, e);
     }
 
-    function _store(Ctx calldata ctx, bytes32 planHash, bytes32 receiptsRoot, bytes memory orgs) private {
+    function _store(Ctx calldata ctx, bytes32 lockId, bytes memory orgs) private {
         Chain storage c = _chains[ctx.study];
-        (c.planHash, c.receiptsRoot) = (planHash, receiptsRoot);
+        c.lockId = lockId;
         c.expected = Hashes.expected(ctx.codeHash, ctx.rho, ctx.delta, orgs);
         if (c.attested == 0) c.stateCommit = ctx.stateCommit;
     }
@@ -224,62 +131,6 @@ contract AttestationLedger is EIP712, Journal {
         }
     }
 
-    /// Applies the rules in the contract's head. Moves the chain to the new lock; true if it must be charged.
-    function _admit(Ctx calldata ctx, uint8 index, Use[] calldata uses, bytes32 inputsRoot)
-        private
-        returns (bool charge)
-    {
-        Chain storage c = _chains[ctx.study];
-        if (ctx.round != c.attested + 1) revert WrongContext("round");
-        if (ctx.prevSeal != c.tip) revert WrongContext("prevSeal");
-        // the first state derives from the spec: hospitals check it
-        if (c.attested != 0 && ctx.stateCommit != c.stateCommit) revert WrongContext("stateCommit");
-
-        (bytes32 set, bool open) = Hashes.setOf(uses);
-        bytes32 opening = keccak256(abi.encode(ctx.analysis, set, inputsRoot, ctx.stateCommit));
-        bool same = _checkRelease(c, ctx, opening, index);
-        uint32 bit = uint32(1) << index;
-        charge = ctx.mode == DP ? !same : _admitExact(c, ctx, set, open, same, bit);
-        c.opening = opening;
-        (c.release, c.attempt, c.lockedAt) = (ctx.release, ctx.attempt, uint64(block.timestamp));
-        (c.phase, c.analysis, c.lockedBits) = (Phase.Live, index, c.lockedBits | bit);
-    }
-
-    /// True if the round was locked before for the same opening.
-    function _checkRelease(Chain storage c, Ctx calldata ctx, bytes32 opening, uint8 index)
-        private
-        view
-        returns (bool same)
-    {
-        bool fresh = c.phase == Phase.Idle;
-        same = !fresh && opening == c.opening;
-        uint32 release = fresh ? 1 : same ? c.release : c.release + 1;
-        if (ctx.release != release) revert BadRelease(release, ctx.release);
-        if (!fresh && ctx.attempt <= c.attempt) revert StaleAttempt(c.attempt, ctx.attempt);
-        if (c.phase == Phase.Live && c.analysis != index) {
-            revert StillLocked(Hashes.lockId(c.planHash, c.receiptsRoot));
-        }
-        if (c.recovering && !same) revert Recovering(Hashes.lockId(c.planHash, c.receiptsRoot));
-    }
-
-    function _admitExact(Chain storage c, Ctx calldata ctx, bytes32 set, bool open, bool same, uint32 bit)
-        private
-        returns (bool charge)
-    {
-        bytes32 fixedSet = _sets[ctx.study][ctx.analysis];
-        if (set == fixedSet) {
-            if (!same && c.lockedBits & bit != 0) revert InputsChanged(ctx.analysis);
-        } else {
-            bool accepted = open && c.leaveBits & bit != 0;
-            if (fixedSet != 0 && !accepted) revert SetFixed(ctx.analysis, fixedSet);
-            _sets[ctx.study][ctx.analysis] = set;
-            charge = true;
-        }
-        // acceptance once withheld stays withheld until the set changes, which then cannot happen
-        if (fixedSet == 0 && open) c.leaveBits |= bit;
-        if (!open) c.leaveBits &= ~bit;
-    }
-
     // --- attest ---------------------------------------------------------------------
     /// Records the round: `orgs` as locked, `sigs` (Seal, by the agents in force) in their order. An empty signature
     /// is an absence, lawful only after the window, with a quorum: more than half, at least minSites and n - t.
@@ -305,9 +156,10 @@ contract AttestationLedger is EIP712, Journal {
 
     function _checkSeal(Chain storage c, Seal calldata seal, address[] calldata orgs) private view {
         if (c.phase != Phase.Live) revert NotLocked(seal.lockId);
-        if (seal.planHash != c.planHash) revert WrongSeal("planHash");
-        if (seal.receiptsRoot != c.receiptsRoot) revert WrongSeal("receiptsRoot");
-        if (seal.lockId != Hashes.lockId(seal.planHash, seal.receiptsRoot)) revert WrongSeal("lockId");
+        bytes32 lockId = c.lockId;
+        if (seal.lockId != lockId || Hashes.lockId(seal.planHash, seal.receiptsRoot) != lockId) {
+            revert WrongSeal("lockId"); // lock, plan, receipts
+        }
         if (seal.prevSeal != c.tip) revert WrongSeal("prevSeal");
         if (seal.stateAfter == 0) revert WrongSeal("stateAfter");
         if (seal.stateBefore != c.stateCommit) revert WrongSeal("stateBefore");
@@ -377,7 +229,7 @@ contract AttestationLedger is EIP712, Journal {
     function _liveLock(bytes32 study, bytes32 lockId) private view returns (Chain storage c) {
         if (!registry.mayAbandon(study, msg.sender)) revert NotAllowed(msg.sender);
         c = _chains[study];
-        if (c.phase != Phase.Live || lockId != Hashes.lockId(c.planHash, c.receiptsRoot)) revert NotLocked(lockId);
+        if (c.phase != Phase.Live || lockId != c.lockId) revert NotLocked(lockId);
     }
 
     // --- views ----------------------------------------------------------------------
@@ -387,8 +239,7 @@ contract AttestationLedger is EIP712, Journal {
         (h.attested, h.tip) = (c.attested, c.tip);
         if (c.attested != 0) h.stateCommit = c.stateCommit;
         if (c.phase == Phase.Idle) return h;
-        (h.planHash, h.receiptsRoot) = (c.planHash, c.receiptsRoot);
-        h.lockId = Hashes.lockId(c.planHash, c.receiptsRoot);
+        h.lockId = c.lockId;
         (h.lockedAt, h.round, h.release, h.attempt) = (c.lockedAt, c.attested + 1, c.release, c.attempt);
         h.analysis = registry.analysisAt(study, c.analysis);
         h.abandoned = c.phase == Phase.Abandoned;

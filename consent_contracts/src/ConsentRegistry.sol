@@ -62,15 +62,14 @@ contract ConsentRegistry is Datasets {
     event ConsentRevoked(
         uint64 indexed seq, bytes32 indexed dataset, bytes32 indexed study, uint32 epoch, address by
     );
-    event Used(
+    event Charged(
         uint64 indexed seq,
         bytes32 indexed study,
         bytes32 indexed lockId,
         address ledger,
         uint8 mode,
         uint64 rho,
-        uint64 delta,
-        bool charged
+        uint64 delta
     );
 
     error Late();
@@ -142,9 +141,10 @@ contract ConsentRegistry is Datasets {
         }
     }
 
-    /// Reverts unless every dataset may be used now, exactly as named, and `orgs` are exactly their stewards; books the
-    /// charge (dp: rho and delta; exact: one release). Every org is then on the study's roster: `grant` saw to it.
-    /// Returns the agents of `orgs`, and the journal's state after the entry.
+    /// Reverts unless every dataset may be used now, exactly as named, and `orgs` are exactly their stewards. Every org is then
+    /// on the study's roster: `grant` saw to it. A charge (dp: rho and delta; exact: one release) is booked and journalled.
+    /// Without one nothing changes here: the ledger's journal tells of that lock, and by what is returned of its place in this
+    /// one. Returns the agents of `orgs`, and the journal's count and head, the charge included.
     function consume(
         bytes32 study,
         bytes32 lockId,
@@ -154,7 +154,7 @@ contract ConsentRegistry is Datasets {
         uint64 rho,
         uint64 delta,
         bool charge
-    ) external whenNotPaused returns (address[] memory agents, uint64 entry, bytes32 head_) {
+    ) external whenNotPaused returns (address[] memory agents, uint64 seq_, bytes32 head_) {
         if (msg.sender != _ledger) revert AccessControlUnauthorizedAccount(msg.sender, LEDGER);
         _checkUses(study, uses, orgs);
         if (charge) {
@@ -163,10 +163,9 @@ contract ConsentRegistry is Datasets {
                 if (mode == DP) _chargeDp(id, consents[id][study], rho, delta);
                 else _chargeExact(id, consents[id][study]);
             }
+            _record(Charged.selector, study, lockId, abi.encode(msg.sender, mode, rho, delta));
         }
-        agents = agentsOf(orgs);
-        _record(Used.selector, study, lockId, abi.encode(msg.sender, mode, rho, delta, charge));
-        (entry, head_) = (seq, head());
+        return (agentsOf(orgs), seq, head());
     }
 
     function _checkUses(bytes32 study, Use[] calldata uses, address[] calldata orgs) private view {

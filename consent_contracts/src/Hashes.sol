@@ -38,7 +38,7 @@ library Hashes {
         return keccak256(abi.encode(LOCK_TYPEHASH, plan, receipts));
     }
 
-    /// What a seal must repeat, beside the hashes that the lock stores.
+    /// What a seal must repeat, beside the lock's id, the seal before and the state.
     function expected(bytes32 codeHash, uint64 rho, uint64 delta, bytes memory orgs)
         internal
         pure

@@ -131,9 +131,7 @@ struct Head {
     uint32 attested;
     bytes32 tip;
     bytes32 stateCommit;
-    bytes32 lockId; // zero, with all that follows, if nothing is locked in this round
-    bytes32 planHash;
-    bytes32 receiptsRoot;
+    bytes32 lockId; // binds plan and receipts; zero, with all that follows, if nothing is locked in this round
     uint64 lockedAt;
     uint32 round;
     uint32 release;

@@ -108,7 +108,8 @@ def on_inputs(spec: StudySpec, body: bytes, seat: Seat, records: Records, view: 
     )
     if records.get(locked.scope, "inputs") is not None:
         return Step()
-    return Step(records=(Record(locked.scope, "inputs", body),), progress="inputs")
+    plan = Record(locked.scope, "plan", locked.plan.plan_hash)
+    return Step(records=(plan, Record(locked.scope, "inputs", body)), progress="inputs")
 
 
 def check_inputs(spec: StudySpec, message: pb.Inputs, view: View) -> Locked:
@@ -123,9 +124,9 @@ def check_inputs(spec: StudySpec, message: pb.Inputs, view: View) -> Locked:
     if ctx.round == view.head.attested + 1 and (lock is None or lock.attempt < ctx.attempt):
         raise Unavailable("lock.not_final", "the chain does not show this lock as final yet")
     plan = check_plan(ctx, message.headers, message.lock_by, view.agents)
-    root, lock_id = check_receipts(plan, message.receipts, view.agents)
-    of_chain = None if lock is None or lock.abandoned else (lock.lock_id, lock.plan_hash, lock.receipts_root)
-    if of_chain != (lock_id, plan.plan_hash, root) or lock_id != message.lock_id:
+    _, lock_id = check_receipts(plan, message.receipts, view.agents)
+    of_chain = None if lock is None or lock.abandoned else lock.lock_id
+    if of_chain != lock_id or lock_id != message.lock_id:
         raise Hostile("lock.other", "the chain locked something else")
     if ctx.spec_hash != spec.spec_hash or not set(plan.orgs) <= set(view.study.roster):
         raise Hostile("task.context", "the lock belongs to another study")
@@ -141,7 +142,9 @@ def check_inputs(spec: StudySpec, message: pb.Inputs, view: View) -> Locked:
 
 def on_share(study: bytes, body: bytes, records: Records, view: View) -> Step:
     message = wire.parse(pb.Upload, body)
-    scope, inputs = _at_hand(study, records, view, plan_hash=message.plan_hash)
+    scope, inputs = _at_hand(study, records, view)
+    if records.get(scope, "plan") != message.plan_hash:
+        raise Hostile("lock.other", "the message belongs to another lock")
     receipt = next((r for r in inputs.receipts if r.org == message.org), None)
     if receipt is None or hashlib.sha256(message.ciphertext).digest() != receipt.ciphertext_digest:
         raise Hostile("share.receipt", "these are not the bytes that the hospital signed")
@@ -153,7 +156,7 @@ def on_share(study: bytes, body: bytes, records: Records, view: View) -> Step:
 
 def on_compute(study: bytes, body: bytes, records: Records, view: View) -> Step:
     message = wire.parse(pb.Compute, body)
-    scope, _ = _at_hand(study, records, view, lock_id=message.lock_id)
+    scope, _ = _at_hand(study, records, view, message.lock_id)
     slot = f"compute-{message.number}"
     if not 1 <= message.number <= 1 << 20:
         raise Hostile("compute.number", "the number is out of range")
@@ -171,25 +174,25 @@ def _said(records: Records, scope: str, number: int) -> tuple[tuple[str, bytes],
 
 
 def _at_hand(
-    study: bytes, records: Records, view: View, *, plan_hash: bytes = b"", lock_id: bytes = b""
+    study: bytes, records: Records, view: View, lock_id: bytes | None = None
 ) -> tuple[str, pb.Inputs]:
-    """Scope and inputs of the chain's lock, if the message is about it.
+    """Scope and inputs of the chain's lock.
+
+    Args:
+        lock_id: the lock that the message is about, if it says so.
 
     Raises:
         Unavailable: ``inputs.awaited``. Hostile: ``lock.other``.
     """
     lock = view.head.lock
-    if lock is not None and lock.abandoned:
-        raise Hostile("lock.other", "the chain's lock was abandoned")
-    about = lock is not None and (lock.plan_hash == plan_hash or lock.lock_id == lock_id)
-    scope = "" if lock is None else lock_scope(study, lock.round, lock.lock_id)
-    inputs = records.get(scope, "inputs") if about else None
+    if lock is None:
+        raise Unavailable("inputs.awaited", "the chain has not told us of this lock yet")
+    if lock.abandoned or lock_id not in (None, lock.lock_id):
+        raise Hostile("lock.other", "the message belongs to another lock, or to an abandoned one")
+    scope = lock_scope(study, lock.round, lock.lock_id)
+    inputs = records.get(scope, "inputs")
     if inputs is None:
-        if lock is None or about:
-            raise Unavailable(
-                "inputs.awaited", "the chain, or the coordinator, has not told us of this lock yet"
-            )
-        raise Hostile("lock.other", "the message belongs to another lock")
+        raise Unavailable("inputs.awaited", "the coordinator has not told us of this lock yet")
     return scope, pb.Inputs.FromString(inputs)
 
 

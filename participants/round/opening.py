@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import structlog
 
-from consent_contracts.plan import Plan, check_receipts
+from consent_contracts.plan import Plan, check_receipts, receipts_root
 from consent_contracts.signed import sign
 from consilium_errors import Hostile, Refused, Unavailable
 from crypto import envelopes
@@ -74,17 +74,13 @@ def _check_lock(desk: Desk, plan: Plan, upload: custody.UploadRecord, message: p
         Unavailable: ``lock.not_final`` while the chain does not show it yet.
         Hostile: ``lock.other``, ``lock.receipt``.
     """
-    root, lock_id = check_receipts(plan, message.receipts, desk.view.agents)
+    _, lock_id = check_receipts(plan, message.receipts, desk.view.agents)
     if lock_id != message.lock_id:
         raise Hostile("lock.other", "the lock is not made of these receipts")
     lock = desk.view.head.lock
     if lock is None or lock.round != desk.round or lock.attempt < plan.ctx.attempt:
         raise Unavailable("lock.not_final", "the chain does not show this lock as final yet")
-    if lock.abandoned or (lock.lock_id, lock.plan_hash, lock.receipts_root) != (
-        lock_id,
-        plan.plan_hash,
-        root,
-    ):
+    if lock.abandoned or lock.lock_id != lock_id:
         raise Hostile("lock.other", "the chain locked something else")
     mine = pb.Upload.FromString(upload.message)
     receipt = next(r for r in message.receipts if r.org == desk.site.org)
@@ -189,7 +185,7 @@ def _seal_or_dispute(
     if (known := desk.records.get(scope, f"dispute-{number}")) is not None:
         return Step(send=(("dispute", known),))
     try:
-        return _seal(desk, opener(ctx_hash), lock_id)
+        return _seal(desk, opener(ctx_hash), desk.unlock(ctx_hash))
     except Hostile as error:
         # One code for every cause: a crafted sum must not learn why it failed. The cause stays at home.
         log.warning("sum refused", code=error.code)
@@ -245,7 +241,7 @@ def _randomness(desk: Desk, plan: Plan, group: bytes, self_masks: list[bytes], c
     return total % Q
 
 
-def _seal(desk: Desk, its: Opened, lock_id: bytes) -> Step:
+def _seal(desk: Desk, its: Opened, unlock: custody.UnlockRecord) -> Step:
     plan, group, total = its.plan, its.group, its.total
     ctx, held = plan.ctx, desk.state()
     source = desk.input(ctx.release)
@@ -254,13 +250,12 @@ def _seal(desk: Desk, its: Opened, lock_id: bytes) -> Step:
     parties = sum(its.accepted) if its.accepted else len(plan.orgs)
     moved = desk.ports.analyst.move(held.state, total, parties)
     salt, total_bytes, r = secrets.salt(group), as_bytes(total), its.randomness.to_bytes(32, "big")
-    lock = desk.view.head.lock
-    if lock is None:
+    if desk.view.head.lock is None:
         raise Unavailable("lock.not_final", "the chain does not show the lock")
     seal = digests.Seal(
-        lock_id=lock_id,
+        lock_id=unlock.lock_id,
         plan_hash=plan.plan_hash,
-        receipts_root=lock.receipts_root,
+        receipts_root=receipts_root(unlock.receipts),
         state_before=ctx.state_commit,
         state_after=digests.state_commit(salt, moved.state),
         result_hash=digests.result_hash(salt, total_bytes, r, its.accepted),
@@ -295,7 +290,7 @@ def _seal(desk: Desk, its: Opened, lock_id: bytes) -> Step:
         records=(
             Record(scope, "seal", wire.encode(record)),
             # Never two seals for one lock: the second write of this slot would be refused.
-            Record(desk.round_scope, f"sealed-{lock_id.hex()}", seal_id),
+            Record(desk.round_scope, f"sealed-{unlock.lock_id.hex()}", seal_id),
             Record(desk.round_scope, f"index-{seal_id.hex()}", ctx.digest()),
             Record(desk.round_scope, f"outcome-{ctx.release}", digests.tagged("outcome", moved.state)),
             *_accepted(desk, its),

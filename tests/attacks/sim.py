@@ -59,8 +59,6 @@ class FakeChain:
         ctx = call.ctx
         lock = LockView(
             lock_id,
-            call.plan_hash,
-            root,
             self.now,
             ctx.round,
             ctx.release,

@@ -223,7 +223,7 @@ def test_a_member_computes_nothing_for_an_abandoned_or_another_lock(seated):
     world, attempt, member = seated
     message = inputs(attempt)
     lock = world.chain.head.lock
-    for changes in ({"abandoned": True}, {"lock_id": bytes(32)}, {"plan_hash": bytes(32)}):
+    for changes in ({"abandoned": True}, {"lock_id": bytes(32)}):
         world.chain.head = replace(world.chain.head, lock=replace(lock, **changes))
         assert code_of(lambda: member.inputs(message)) == "lock.other"
     # abandoned after the inputs came: nothing is due any more
@@ -293,6 +293,8 @@ def test_inputs_that_are_not_what_the_chain_locked_are_dropped(seated, alter):
 
 def test_a_replayed_or_altered_share_is_dropped(seated):
     world, attempt, member = seated
+    with pytest.raises(Unavailable):
+        member.share(attempt.upload[world.orgs[0]])  # nothing says yet which plan is locked
     member.inputs(inputs(attempt))
     first, second = (attempt.upload[org] for org in world.orgs[:2])
     stolen = pb.Upload(**{**_fields(first), "ciphertext": second.ciphertext})

@@ -82,7 +82,7 @@ def test_a_task_again_gets_the_same_hello() -> None:
 def dp_world(lock_release: int) -> sim.World:
     world = sim.build()
     world.chain.study = replace(world.chain.study, mode=digests.DP)
-    lock = LockView(OTHER, OTHER, OTHER, sim.START, 1, lock_release, 7, OTHER, False)
+    lock = LockView(OTHER, sim.START, 1, lock_release, 7, OTHER, False)
     world.chain.head = HeadView(0, digests.ZERO32, digests.ZERO32, lock)
     return world
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from consent_contracts.plan import receipts_root
 from consent_contracts.signed import sign
 from consilium_errors import Hostile, Refused
 from crypto import envelopes
@@ -135,7 +136,7 @@ def test_a_hospital_whose_state_was_not_attested_follows_no_further() -> None:
     a = played(world)
     odd = world["d"]
     scope = f"{STATE}/1"
-    others = played_elsewhere(world)
+    others = played_elsewhere(world, a)
     world.chain.attest(others)
     for member in world:
         if member is not odd:
@@ -154,14 +155,13 @@ def test_a_hospital_whose_state_was_not_attested_follows_no_further() -> None:
 OTHER_STATE, OTHER_SALT = b"another state", b"\x5a" * 32
 
 
-def played_elsewhere(world: sim.World) -> digests.Seal:
+def played_elsewhere(world: sim.World, a: Attempt) -> digests.Seal:
     """What a quorum of the others signed instead."""
-    lock = world.chain.head.lock
-    assert lock is not None
+    lock = a.locked()
     seal = digests.Seal(
         lock.lock_id,
         lock.plan_hash,
-        lock.receipts_root,
+        receipts_root(lock.receipts),
         world.ctx().state_commit,
         digests.state_commit(OTHER_SALT, OTHER_STATE),
         bytes(32),

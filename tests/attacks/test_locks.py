@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from consent_contracts.plan import receipts_root
 from consilium_errors import Hostile, Refused, Unavailable
-from protos import wire
+from protos import digests, wire
 from protos.consilium.v1 import round_pb2 as pb
 from tests.attacks import sim
 from tests.attacks.expect import stopped
@@ -47,13 +48,17 @@ def test_an_older_attempt_than_the_locked_one_is_dead() -> None:
         world["a"].handle("locked", locked(old))
 
 
-@pytest.mark.parametrize("field", ["lock_id", "plan_hash", "receipts_root"])
-def test_the_chain_locked_something_else(field: str) -> None:
+@pytest.mark.parametrize("part", ["plan", "receipts"])
+def test_the_chain_locked_something_else(part: str) -> None:
+    """The same receipts under another plan, or the same plan with other receipts."""
     world = sim.build()
     a = loaded(world).lock()
-    lock = world.chain.head.lock
+    lock, message = world.chain.head.lock, a.locked()
     assert lock is not None
-    world.chain.head = replace(world.chain.head, lock=replace(lock, **{field: b"\1" * 32}))
+    plan, root = message.plan_hash, receipts_root(message.receipts)
+    assert lock.lock_id == digests.lock_id(plan, root)
+    other = digests.lock_id(*((b"\1" * 32, root) if part == "plan" else (plan, b"\1" * 32)))
+    world.chain.head = replace(world.chain.head, lock=replace(lock, lock_id=other))
     with stopped(Hostile, "lock.other"):
         world["a"].handle("locked", locked(a))
 

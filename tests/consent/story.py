@@ -103,12 +103,13 @@ def use(s: Story, nth: int = 0, **args: Any) -> None:
 
 
 def again(s: Story, nth: int, **args: Any) -> None:
-    """The nth lock once more, right after itself, with its entry in the registry."""
+    """The nth lock, which was charged, once more, right after itself; if charged, with its entry in the registry."""
     i = s.at("Locked", nth)
-    used, locked = s.events[i - 1], s.events[i]
+    entry, locked = s.events[i - 1], s.events[i]
+    assert entry.name == "Charged"
     ctx = {**locked.args["ctx"], **args.pop("ctx", {})}
     copy = replace(locked, args={**locked.args, "ctx": ctx, **args})
-    s.events[i + 1 : i + 1] = [replace(used, args={**used.args, "charged": copy.args["charged"]}), copy]
+    s.events[i + 1 : i + 1] = [entry, copy] if copy.args["charged"] else [copy]
 
 
 def recovered(s: Story, nth: int, **args: Any) -> None:

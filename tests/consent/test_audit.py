@@ -206,6 +206,32 @@ def test_dropped_logs_are_an_entry(world: World, busy: bytes) -> None:
         assert [c.code for c in two.failed] == ["chain.rpcs_disagree"]
 
 
+def test_an_entry_moved_before_a_free_lock_is_seen(anvil: Anvil) -> None:
+    """Neither journal covers its order with the other; the place that the lock names does."""
+    world = World(anvil)
+    study = world.granted()
+    world.run(study, "a", "a")
+    world.hospitals[0].contracts.set_budget(world.hospitals[0].dataset, 1, 1, 20)
+    assert not audit(world.url, world.addresses).failed
+    locked = (
+        "0x" + next(s for s in abi.contract(abi.LEDGER).events.values() if s.name == "Locked").digest.hex()
+    )
+
+    def lie(method: str, params: list[Any], result: Any) -> Any:
+        if method != "eth_getLogs" or not result:
+            return result
+        *logs, budget = result
+        i = max(i for i, log in enumerate(logs) if log["topics"][0] == locked)
+        assert int(logs[i]["logIndex"], 16) == 0  # free: the first log of its transaction
+        moved = {**budget, **{k: logs[i][k] for k in ("blockNumber", "blockHash", "logIndex")}}
+        return [*logs[:i], moved, {**logs[i], "logIndex": "0x1"}, *logs[i + 1 :]]
+
+    with LyingProxy(world.url, lie) as proxy:
+        (found,) = audit(proxy.url, world.addresses).failed
+    assert (found.name, found.code) == ("gate", "audit.gate")
+    assert found.detail.startswith("journal: expected")
+
+
 def test_a_verdict_reads_well(world: World, busy: bytes) -> None:
     console = Console(width=100, record=True, color_system=None)
     console.print(explain(audit(world.url, world.addresses)))

@@ -48,7 +48,7 @@ FAULTS: dict[str, tuple[Change, str]] = {
     "another lock": (lambda s: recovered(s, 0, lockId=h("x")), "lock id"),
     "twice": (lambda s: then(s, missing, missing), "recovered twice"),
     "nothing": (
-        lambda s: s.events.insert(s.at("Used"), (recovered(s, 0), s.events.pop(s.at("Recovered")))[1]),
+        lambda s: s.events.insert(s.at("Charged"), (recovered(s, 0), s.events.pop(s.at("Recovered")))[1]),
         "nothing is locked",
     ),
     "after it was abandoned": (lambda s: then(s, gone, missing), "recovered after it was abandoned"),

@@ -107,13 +107,13 @@ FAULTS: dict[str, tuple[Change, str]] = {
         "delta overdrawn",
     ),
     "withdrawal ignored": (
-        lambda s: s.before("Used", "PatientWithdrew", {"dataset": dataset(s), "leaf": h("leaf")}),
+        lambda s: s.before("Charged", "PatientWithdrew", {"dataset": dataset(s), "leaf": h("leaf")}),
         "patients withdrew",
     ),
     "withdrawn twice": (
         lambda s: (
             [
-                s.before("Used", "PatientWithdrew", {"dataset": dataset(s), "leaf": h("leaf")})
+                s.before("Charged", "PatientWithdrew", {"dataset": dataset(s), "leaf": h("leaf")})
                 for _ in range(2)
             ]
             and None
@@ -122,7 +122,7 @@ FAULTS: dict[str, tuple[Change, str]] = {
     ),
     "cohort with the withdrawn": (
         lambda s: s.before(
-            "Used",
+            "Charged",
             "CohortReplaced",
             {"dataset": dataset(s), "cohortRoot": h("r"), "applied": 1, "version": 2},
         ),
@@ -130,7 +130,7 @@ FAULTS: dict[str, tuple[Change, str]] = {
     ),
     "cohort out of turn": (
         lambda s: s.before(
-            "Used",
+            "Charged",
             "CohortReplaced",
             {"dataset": dataset(s), "cohortRoot": h("r"), "applied": 0, "version": 3},
         ),
@@ -138,7 +138,7 @@ FAULTS: dict[str, tuple[Change, str]] = {
     ),
     "old cohort used": (
         lambda s: s.before(
-            "Used",
+            "Charged",
             "CohortReplaced",
             {"dataset": dataset(s), "cohortRoot": h("r"), "applied": 0, "version": 2},
         ),
@@ -174,12 +174,12 @@ FAULTS: dict[str, tuple[Change, str]] = {
     "analysis twice": (lambda s: price(id=digests.analysis_id("b"))(s), "one twice"),
     "priced exact": (lambda s: price(rho=1)(s), "does not fit the mode"),
     "closed by stranger": (
-        lambda s: s.before("Used", "StudyClosed", {"study": s.exact, "by": STRANGER}),
+        lambda s: s.before("Charged", "StudyClosed", {"study": s.exact, "by": STRANGER}),
         "by a stranger",
     ),
     "closed twice": (
         lambda s: [
-            s.before("Used", "StudyClosed", {"study": s.exact, "by": s.world.sponsor.sender.address})
+            s.before("Charged", "StudyClosed", {"study": s.exact, "by": s.world.sponsor.sender.address})
             for _ in range(2)
         ],
         "closed twice",
@@ -205,21 +205,23 @@ FAULTS: dict[str, tuple[Change, str]] = {
     "empty grant": (lambda s: granted(s, allowed=0), "nothing is allowed"),
     "scope": (lambda s: granted(s, scope=h("other disease")), "another scope"),
     "epoch out of turn": (lambda s: granted(s, epoch=2), "an epoch out of turn"),
-    "revoked": (lambda s: s.before("Used", "ConsentRevoked", revoked(s)), "no consent"),
+    "revoked": (lambda s: s.before("Charged", "ConsentRevoked", revoked(s)), "no consent"),
     "revoked twice": (
-        lambda s: [s.before("Used", "ConsentRevoked", revoked(s)) for _ in range(2)] and None,
+        lambda s: [s.before("Charged", "ConsentRevoked", revoked(s)) for _ in range(2)] and None,
         "nothing was granted",
     ),
     "expired": (lambda s: granted(s, expiry=s.events[s.at("Locked")].args["time"]), "consent expired"),
     "purpose": (lambda s: granted(s, allowed=0b0110), "a purpose is not allowed"),
     "condition": (lambda s: granted(s, conditions=0b100), "a condition is not satisfied"),
     "closed": (
-        lambda s: s.before("Used", "StudyClosed", {"study": s.exact, "by": s.world.sponsor.sender.address}),
+        lambda s: s.before(
+            "Charged", "StudyClosed", {"study": s.exact, "by": s.world.sponsor.sender.address}
+        ),
         "the study is closed",
     ),
-    "suspended": (lambda s: s.before("Used", "RoleSet", suspended(s)), "the steward is suspended"),
+    "suspended": (lambda s: s.before("Charged", "RoleSet", suspended(s)), "the steward is suspended"),
     "paused": (
-        lambda s: s.before("Used", "PauseSet", {"by": s.world.regulator.sender.address, "paused": True}),
+        lambda s: s.before("Charged", "PauseSet", {"by": s.world.regulator.sender.address, "paused": True}),
         "paused",
     ),
     "stale epoch": (lambda s: use(s, epoch=7), "a stale epoch"),

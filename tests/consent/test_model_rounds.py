@@ -15,15 +15,21 @@ pytestmark = pytest.mark.chain
 
 FAULTS: dict[str, tuple[Change, str]] = {
     # locks
-    "no entry": (lambda s: s.drop("Used"), "registry knows of no such lock"),
+    "no entry": (lambda s: s.drop("Charged"), "registry knows of no such charge"),
     "entry alone": (lambda s: s.drop("Locked"), "consumed without a lock"),
     "entry of another place": (lambda s: s.edit("Locked", registrySeq=3), "journal"),
     "entry of another head": (lambda s: s.edit("Locked", registryHead=h("x")), "journal"),
-    "entry of another lock": (lambda s: s.edit("Used", lockId=h("x")), "entry"),
-    "entry by another": (lambda s: s.edit("Used", ledger=STRANGER), "another than the ledger"),
-    "entry's spend": (lambda s: s.edit("Used", rho=5), "spend"),
-    "not charged": (lambda s: (s.edit("Locked", charged=False), s.edit("Used", charged=False))[0], "charge"),
-    "charged in the ledger only": (lambda s: s.edit("Used", charged=False), "charge"),
+    "entry of another lock": (lambda s: s.edit("Charged", lockId=h("x")), "entry"),
+    "entry by another": (lambda s: s.edit("Charged", ledger=STRANGER), "another than the ledger"),
+    "entry's spend": (lambda s: s.edit("Charged", rho=5), "spend"),
+    "not charged": (
+        lambda s: (s.edit("Locked", charged=False), s.drop("Charged"))[0],
+        "charge: expected True, found False",
+    ),
+    "charged in the registry only": (
+        lambda s: s.edit("Locked", charged=False),
+        "charge: expected True, found False",
+    ),
     "chain": (lambda s: s.edit_in("Locked", "ctx", chainId=1), "place"),
     "ledger": (lambda s: s.edit_in("Locked", "ctx", ledger=STRANGER), "place"),
     "unknown study": (lambda s: s.edit_in("Locked", "ctx", study=h("?")), "unknown study"),
@@ -40,7 +46,7 @@ FAULTS: dict[str, tuple[Change, str]] = {
     "deadline": (lambda s: s.edit("Locked", lockBy=1), "after its deadline"),
     "coordinator's role": (
         lambda s: s.before(
-            "Used", "RoleSet", suspended(s, "COORDINATOR", s.world.coordinator.sender.address)
+            "Charged", "RoleSet", suspended(s, "COORDINATOR", s.world.coordinator.sender.address)
         ),
         "lost its role",
     ),
@@ -114,7 +120,7 @@ FAULTS: dict[str, tuple[Change, str]] = {
     "charged again, exact": (lambda s: s.edit("Locked", 1, charged=True), "charge"),
     # seals
     "seal without lock": (
-        lambda s: s.before("Used", "Attested", dict(s.events[s.at("Attested")].args), contract=abi.LEDGER),
+        lambda s: s.before("Charged", "Attested", dict(s.events[s.at("Attested")].args), contract=abi.LEDGER),
         "without a lock",
     ),
     "seal's lock": (lambda s: s.edit_in("Attested", "seal", lockId=h("x")), "lock:"),
@@ -171,7 +177,7 @@ FAULTS: dict[str, tuple[Change, str]] = {
     ),
     "abandoned nothing": (
         lambda s: s.before(
-            "Used", "Abandoned", {"study": s.exact, "lockId": h("x"), "by": STRANGER}, contract=abi.LEDGER
+            "Charged", "Abandoned", {"study": s.exact, "lockId": h("x"), "by": STRANGER}, contract=abi.LEDGER
         ),
         "nothing is locked",
     ),
@@ -206,5 +212,10 @@ def test_a_free_retry_then_a_charged_one(story: Story) -> None:
             again(told, 3, ctx=ctx, charged=charged, **more)
         # rewritten locks have new ids, which only the ids' own rules mind
         rules = {part.split(":")[0] for part in told.broken().split("; ")} - {"lock id", "entry", ""}
-        unlawful = {"release", "an attempt out of turn", "charge"}
+        unlawful = {
+            "release",
+            "an attempt out of turn",
+            "charge",
+            "the registry knows of no such charge",
+        }
         assert rules == (set() if list(order) == steps else unlawful)

@@ -15,11 +15,12 @@ from pathlib import Path
 from consent_contracts import compile as contracts
 from tests.contracts.forge import ROOT, forge_test
 
-REGISTRY, LEDGER, STUDIES, DATASETS, ORGS, JOURNAL, SIGNATURES, HASHES = (
+REGISTRY, LEDGER, ROUNDS, STUDIES, DATASETS, ORGS, JOURNAL, SIGNATURES, HASHES = (
     f"src/{n}.sol"
     for n in (
         "ConsentRegistry",
         "AttestationLedger",
+        "Rounds",
         "Studies",
         "Datasets",
         "Organisations",
@@ -71,6 +72,29 @@ MUTANTS: list[tuple[str, str, str]] = [
         "function grant(GrantTerms calldata g) external",
     ),
     (REGISTRY, ") external whenNotPaused returns (address[] memory", ") external returns (address[] memory"),
+    (
+        REGISTRY,
+        "_checkUses(study, uses, orgs);\n        if (charge) {",
+        "if (charge) {\n            _checkUses(study, uses, orgs);",
+    ),
+    (REGISTRY, "_record(Charged.selector, study, lockId, abi.encode(msg.sender, mode, rho, delta));", ""),
+    (REGISTRY, "_record(Charged.selector, study, lockId,", "_record(Charged.selector, lockId, study,"),
+    (
+        REGISTRY,
+        "abi.encode(msg.sender, mode, rho, delta));\n        }",
+        "abi.encode(msg.sender, mode, rho, delta));\n        } else _record(Charged.selector, study, lockId, '');",
+    ),
+    (REGISTRY, "return (agentsOf(orgs), seq, head());", "return (agentsOf(orgs), seq - 1, head());"),
+    (
+        LEDGER,
+        "            e.registrySeq,\n            e.registryHead\n",
+        "            0,\n            e.registryHead\n",
+    ),
+    (
+        LEDGER,
+        "            e.registrySeq,\n            e.registryHead\n",
+        "            e.registrySeq,\n            0\n",
+    ),
     (LEDGER, "if (block.timestamp > lockBy) revert Late();", ""),
     (LEDGER, "if (msg.sender != terms.coordinator) revert NotCoordinator();\n        if (n <", "if (n <"),
     (LEDGER, "if (msg.sender != terms.coordinator) revert NotCoordinator();\n        Chain", "Chain"),
@@ -79,34 +103,35 @@ MUTANTS: list[tuple[str, str, str]] = [
     (LEDGER, 'if (ctx.registry != address(registry)) revert WrongContext("registry");', ""),
     (LEDGER, 'if (ctx.ledger != address(this)) revert WrongContext("ledger");', ""),
     (LEDGER, "ctx.noise) != bond) {", "ctx.noise) == 0) {"),
-    (LEDGER, 'if (ctx.round != c.attested + 1) revert WrongContext("round");', ""),
-    (LEDGER, 'if (ctx.prevSeal != c.tip) revert WrongContext("prevSeal");', ""),
+    (ROUNDS, 'if (ctx.round != c.attested + 1) revert WrongContext("round");', ""),
+    (ROUNDS, 'if (ctx.prevSeal != c.tip) revert WrongContext("prevSeal");', ""),
     (
-        LEDGER,
+        ROUNDS,
         'if (c.attested != 0 && ctx.stateCommit != c.stateCommit) revert WrongContext("stateCommit");',
         "",
     ),
-    (LEDGER, "if (ctx.release != release) revert BadRelease(release, ctx.release);", ""),
+    (ROUNDS, "if (ctx.release != release) revert BadRelease(release, ctx.release);", ""),
     (
-        LEDGER,
+        ROUNDS,
         "if (!fresh && ctx.attempt <= c.attempt) revert",
         "if (!fresh && ctx.attempt < c.attempt) revert",
     ),
-    (LEDGER, "if (c.phase == Phase.Live && c.analysis != index) {", "if (false) {"),
-    (LEDGER, "if (!same && c.lockedBits & bit != 0) revert InputsChanged(ctx.analysis);", ""),
-    (LEDGER, "if (fixedSet != 0 && !accepted) revert", "if (fixedSet != 0 && !open) revert"),
-    (LEDGER, "bool accepted = open &&", "bool accepted ="),
-    (LEDGER, "if (!open) c.leaveBits &= ~bit;", ""),
-    (LEDGER, "charge = ctx.mode == DP ? !same", "charge = ctx.mode == DP ? c.phase == Phase.Idle"),
-    (LEDGER, "inputsRoot, ctx.stateCommit));", "inputsRoot));"),
-    (LEDGER, "abi.encode(ctx.analysis, set, inputsRoot", "abi.encode(ctx.analysis, inputsRoot"),
-    (LEDGER, "c.lockedBits | bit);", "bit);"),
+    (ROUNDS, "if (c.phase == Phase.Live && c.analysis != index) revert", "if (false) revert"),
+    (ROUNDS, "if (!same && c.lockedBits & bit != 0) revert InputsChanged(ctx.analysis);", ""),
+    (ROUNDS, "if (fixedSet != 0 && !accepted) revert", "if (fixedSet != 0 && !open) revert"),
+    (ROUNDS, "bool accepted = open &&", "bool accepted ="),
+    (ROUNDS, "if (!open) c.leaveBits &= ~bit;", ""),
+    (ROUNDS, "charge = ctx.mode == DP ? !same", "charge = ctx.mode == DP ? c.phase == Phase.Idle"),
+    (ROUNDS, "inputsRoot, ctx.stateCommit));", "inputsRoot));"),
+    (ROUNDS, "abi.encode(ctx.analysis, set, inputsRoot", "abi.encode(ctx.analysis, inputsRoot"),
+    (ROUNDS, "c.lockedBits | bit);", "bit);"),
     (LEDGER, "if (!agents[i].isFromKey(digest, sigs[i])) revert", "if (false) revert"),
     (LEDGER, "else if (!agents[i].isFromKey(sealId, sigs[i])) revert", "else if (false) revert"),
     (LEDGER, "if (c.phase != Phase.Live) revert NotLocked(seal.lockId);", ""),
-    (LEDGER, 'if (seal.planHash != c.planHash) revert WrongSeal("planHash");', ""),
-    (LEDGER, 'if (seal.receiptsRoot != c.receiptsRoot) revert WrongSeal("receiptsRoot");', ""),
-    (LEDGER, 'revert WrongSeal("lockId");', "{}"),
+    (LEDGER, "if (seal.lockId != lockId || Hashes", "if (Hashes"),
+    (LEDGER, "|| Hashes.lockId(seal.planHash, seal.receiptsRoot) != lockId) {", ") {"),
+    (LEDGER, "        c.lockId = lockId;\n", ""),
+    (LEDGER, "h.lockId = c.lockId;", ""),
     (LEDGER, 'if (seal.prevSeal != c.tip) revert WrongSeal("prevSeal");', ""),
     (LEDGER, 'if (seal.stateBefore != c.stateCommit) revert WrongSeal("stateBefore");', ""),
     (LEDGER, "orgs.tail()) != c.expected) {", "orgs.tail()) == 0) {"),
@@ -115,14 +140,15 @@ MUTANTS: list[tuple[str, str, str]] = [
     (LEDGER, "|| missing > terms.collusion", ""),
     (LEDGER, "if (!registry.mayAbandon(study, msg.sender)) revert NotAllowed(msg.sender);", ""),
     (LEDGER, "if (c.phase != Phase.Live || lockId !=", "if (lockId !="),
+    (LEDGER, "|| lockId != c.lockId) revert", ") revert"),
     (LEDGER, "c.phase = Phase.Abandoned;", ""),
     (LEDGER, "if (c.recovering) revert Recovering(lockId);", ""),
-    (LEDGER, "if (c.recovering && !same) revert", "if (false) revert"),
-    (LEDGER, "if (c.recovering && !same) revert", "if (c.recovering) revert"),
+    (ROUNDS, "if (c.recovering && !same) revert", "if (false) revert"),
+    (ROUNDS, "if (c.recovering && !same) revert", "if (c.recovering) revert"),
     (LEDGER, "c.recovering = true;", ""),
     (LEDGER, "c.recovering = false;", ""),
     (
-        LEDGER,
+        ROUNDS,
         "(c.phase, c.analysis, c.lockedBits) = (Phase.Live, index, c.lockedBits | bit);",
         "(c.phase, c.analysis, c.lockedBits, c.recovering) = (Phase.Live, index, c.lockedBits | bit, false);",
     ),
@@ -200,7 +226,7 @@ def compiled(file: str, old: str, new: str) -> dict[str, str]:
 
     names = [n for n in contracts.CONTRACTS if file in original([f"src/{n}.sol"])]
     if file not in (JOURNAL, SIGNATURES):  # the ledger imports the registry, but has none of its code
-        names = ["AttestationLedger"] if file in (LEDGER, HASHES) else ["ConsentRegistry"]
+        names = ["AttestationLedger"] if file in (LEDGER, ROUNDS, HASHES) else ["ConsentRegistry"]
     contracts.sources = mutated  # the one door to the sources
     try:
         return contracts.compile_contracts(names, QUICK, strict=False)

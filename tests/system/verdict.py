@@ -72,14 +72,14 @@ def check_events(
     index = Index(chain)
     index.sync()
     ours = [event for event in index.events if event.args.get("study") == study.id]
-    locked, attested, used = (
-        tuple(event for event in ours if event.name == name) for name in ("Locked", "Attested", "Used")
+    locked, attested, charged = (
+        tuple(event for event in ours if event.name == name) for name in ("Locked", "Attested", "Charged")
     )
     numbers = list(range(1, len(study.spec.analysis) + 1))
     orgs = tuple(sorted(study.seats[name].org for name in members))
     assert [e.args["ctx"]["round"] for e in locked] == numbers
     assert all(e.args["charged"] and tuple(e.args["orgs"]) == orgs for e in locked)
-    assert [e.args["lockId"] for e in used] == [e.args["lockId"] for e in locked]
+    assert [e.args["lockId"] for e in charged] == [e.args["lockId"] for e in locked]
     assert [e.args["seal"]["lockId"] for e in attested] == [e.args["lockId"] for e in locked]
     missing = {study.seats[name].org for name in absent}
     assert all(set(e.args["absent"]) == missing for e in attested)
