@@ -7,6 +7,8 @@ defence against a lying node: two independent ones are (see `chain`).
 from __future__ import annotations
 
 import json
+import logging
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -15,6 +17,8 @@ from typing import Any
 from consent_contracts.rpc import NodeError, Rpc
 from consilium_errors import Error, Unavailable
 from consilium_json import parse_json
+
+_log = logging.getLogger(__name__)
 
 ALLOWED = frozenset(
     {
@@ -47,7 +51,7 @@ class Proxy:
 
     def __init__(self, upstream: str, *, port: int = 0, allowed: frozenset[str] = ALLOWED) -> None:
         self._rpc, self._allowed = Rpc(upstream), allowed
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
+        self._server = _Server(("127.0.0.1", port), _handler(self))
         self._server.daemon_threads = True
 
     @property
@@ -101,6 +105,14 @@ class Proxy:
     ) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Whoever hangs up in the middle is no event; the standard library would print a stack."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            _log.error("a request failed: %s", type(error).__name__)
 
 
 def _failed(number: object, code: int, message: str, data: object = None) -> bytes:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import socket
+import struct
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -158,3 +161,17 @@ def test_the_proxy_answers_any_bytes(silent: Proxy, body: bytes) -> None:
     answers = json.loads(silent.answer(body))
     for answer in answers if isinstance(answers, list) else [answers]:
         assert answer["error"]["code"] == -32600
+
+
+def test_a_caller_that_hangs_up_leaves_no_stack_in_the_log(
+    silent: Proxy, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for said in (b"", b"POST / HT", b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n{"):
+        line = socket.create_connection(("127.0.0.1", int(silent.url.rsplit(":", 1)[1])))
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close by a reset
+        line.sendall(said)
+        line.close()
+    time.sleep(0.3)
+    with pytest.raises(Unavailable):  # the node behind it is away, but it serves on
+        Rpc(silent.url).chain_id()
+    assert capfd.readouterr().err == ""
