@@ -31,6 +31,19 @@ def configure(stream: TextIO, *, level: int = logging.INFO) -> None:
         ],
         cache_logger_on_first_use=False,
     )
+    root = logging.getLogger()
+    for before in [h for h in root.handlers if isinstance(h, _Libraries)]:
+        root.removeHandler(before)
+    root.addHandler(_Libraries(max(level, logging.WARNING)))
+
+
+class _Libraries(logging.Handler):
+    """What libraries say through the standard library's logging, as one of our lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log = structlog.get_logger()
+        say = log.error if record.levelno >= logging.ERROR else log.warning
+        say("library", library=record.name, said=record.getMessage())
 
 
 class _Lines:

@@ -6,6 +6,7 @@ run's app holds no code (`protos.fab`), and nothing that a node returns is execu
 
 from __future__ import annotations
 
+import logging
 import secrets
 import threading
 import time
@@ -42,6 +43,10 @@ from flwr.superlink.grid.http_grid import HttpGrid
 from consilium_errors import Error, Hostile, Misuse, Unavailable
 from protos.exchange import CHUNK, MOST
 from protos.fab import FAB, FAB_HASH
+
+# Flower paints its own lines on standard error; in our log they are to be lines like others.
+logging.getLogger("flwr").handlers.clear()
+logging.getLogger("flwr").propagate = True
 
 VERSION: Final = "1.41."
 MESSAGE_TYPE: Final = "query.letters"

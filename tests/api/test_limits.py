@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -238,3 +239,19 @@ def test_logs_keep_what_is_secret_to_themselves(tmp_path: Path) -> None:
     line = json.loads(path.read_text())
     assert "4711" not in path.read_text()
     assert (line["code"], line["body"]) == ("a.b", "[4 bytes]")
+
+
+def test_what_libraries_say_are_lines_too(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Flower's own, for one, which it would paint on standard error in the middle of ours."""
+    from coordinator.transport import grid
+
+    before, path = structlog.get_config(), tmp_path / "log.jsonl"
+    with path.open("w", encoding="utf-8") as stream:
+        logs.configure(stream)
+        logs.configure(stream)  # once is enough for a line
+        logging.getLogger(grid.flwr.__name__).warning("attempt %d\nfailed", 3)
+        logging.getLogger("some.library").info("not worth a line")
+        structlog.configure(**before)
+    (line,) = [json.loads(each) for each in path.read_text().splitlines()]
+    assert (line["library"], line["said"], line["level"]) == ("flwr", "attempt 3\nfailed", "warning")
+    assert capfd.readouterr().err == ""
