@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple, TypeVar, cast
@@ -50,6 +51,7 @@ __all__ = [
     "Snapshot",
     "StudyView",
     "dataset_id",
+    "own_node",
     "study_id",
 ]
 
@@ -324,6 +326,19 @@ class Snapshot:
             name: JournalView(self._read(name, "seq")["0"], self._read(name, "head()")["0"])
             for name in (abi.REGISTRY, abi.LEDGER)
         }
+
+
+@contextmanager
+def own_node() -> Iterator[None]:
+    """Around reads that a letter asks for: our own node lies or forks, which is no fault of the letter's writer.
+
+    Raises:
+        Unavailable: with the code of the Hostile inside; the letter waits.
+    """
+    try:
+        yield
+    except Hostile as error:
+        raise Unavailable(error.code, str(error), "find out which node lies") from error
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import structlog
 
 from analytics import registry
 from analytics.study import StudySpec
-from consent_contracts.chain import AnalysisView, Chain
+from consent_contracts.chain import AnalysisView, Chain, own_node
 from consilium_errors import Hostile, Misuse, Refused, Unavailable
 from consilium_records import RecordStore
 from coordinator.round import (
@@ -103,7 +102,7 @@ class Coordinator:
         """
         offer = wire.parse(pb.StudyOffer, body)
         spec = StudySpec.from_canonical(offer.spec)
-        with _own_node():
+        with own_node():
             on_chain = self.chain.snapshot().study(offer.study)
         key = hashlib.sha256(offer.sponsor_key).digest()
         if (spec.spec_hash, key) != (on_chain.spec_hash, on_chain.sponsor_key):
@@ -295,7 +294,7 @@ class Coordinator:
                 raise
 
     def _view(self, study: bytes) -> View:
-        with _own_node():
+        with own_node():
             return self._look(study)
 
     def _look(self, study: bytes) -> View:
@@ -336,15 +335,6 @@ class Coordinator:
 
     def close(self) -> None:
         self.store.close()
-
-
-@contextmanager
-def _own_node() -> Iterator[None]:
-    """Our own node lies or forks: no fault of whoever wrote the letter, which waits."""
-    try:
-        yield
-    except Hostile as error:
-        raise Unavailable(error.code, str(error), "find out which node lies") from error
 
 
 def _attempt(store: RecordStore, study: bytes, number: int) -> custody.AttemptRecord:

@@ -7,8 +7,7 @@ posted from the outbox. A process killed anywhere repeats at most what a record 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -17,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 from analytics.disclosure import Floor, check_result
 from analytics.study import StudySpec
 from analytics.table import Table
-from consent_contracts.chain import Chain
+from consent_contracts.chain import Chain, own_node
 from consent_contracts.signed import sign
 from consilium_errors import Error, Hostile, Misuse, Refused, Unavailable
 from consilium_records import RecordStore
@@ -253,7 +252,7 @@ class Hospital:
             self._apply(mail.study, step)
 
     def _view(self, study: bytes, known: _Study) -> View:
-        with _own_node():
+        with own_node():
             return views.view(self.chain, study, known.machine, self.store)
 
     def _settle(self, study: bytes) -> bool:
@@ -300,7 +299,7 @@ class Hospital:
         """Record an offer whose content the chain pins; nothing is granted by it."""
         offer = wire.parse(pb.StudyOffer, mail.body)
         spec = StudySpec.from_canonical(offer.spec)
-        with _own_node():
+        with own_node():
             snapshot = self.chain.snapshot()
             on_chain = snapshot.study(offer.study)
             prices = {a: snapshot.analysis(offer.study, a) for a in on_chain.analyses}
@@ -347,15 +346,6 @@ _CONTEXT: Mapping[str, Callable[[bytes], bytes]] = {
     "hellos": lambda body: bytes(wire.parse(pb.Hellos, body).ctx_hash),
     "plan": lambda body: bytes(wire.parse(pb.Plan, body).ctx_hash),
 }
-
-
-@contextmanager
-def _own_node() -> Iterator[None]:
-    """Our own node lies or forks: no fault of whoever wrote the letter, which waits."""
-    try:
-        yield
-    except Hostile as error:
-        raise Unavailable(error.code, str(error), "find out which node lies") from error
 
 
 def _about(mail: pb.Mail) -> bytes | None:

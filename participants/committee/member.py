@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
 
 from analytics.study import StudySpec
-from consent_contracts.chain import Chain
+from consent_contracts.chain import Chain, own_node
 from consilium_errors import Error, Hostile, Misuse, Refused, Unavailable
 from consilium_records import RecordStore, named
 from crypto import envelopes
@@ -86,7 +85,7 @@ class Committee:
     def _offered(self, mail: pb.Mail) -> None:
         offer = wire.parse(pb.StudyOffer, mail.body)
         spec = StudySpec.from_canonical(offer.spec)
-        with _own_node():
+        with own_node():
             on_chain = self.chain.snapshot().study(offer.study)
         machine.check_offer(offer, spec, on_chain, self.org, self.key)
         self.store.commit([(STUDIES, f"offer-{offer.study.hex()}", mail.body)])
@@ -194,7 +193,7 @@ class Committee:
             self._meeting = None
 
     def _view(self, study: bytes) -> View:
-        with _own_node():
+        with own_node():
             snapshot = self.chain.snapshot()
             on_chain = snapshot.study(study)
             return View(on_chain, snapshot.head(study), snapshot.agents(on_chain.roster))
@@ -222,12 +221,3 @@ class Committee:
     def close(self) -> None:
         self._leave()
         self.store.close()
-
-
-@contextmanager
-def _own_node() -> Iterator[None]:
-    """Our own node lies or forks: no fault of whoever wrote the letter, which waits."""
-    try:
-        yield
-    except Hostile as error:
-        raise Unavailable(error.code, str(error), "find out which node lies") from error
