@@ -157,7 +157,6 @@ def check_training(content: dict[str, Any]) -> None:
         assert abs(term["estimate"] - value) <= 1e-6 * term["se"], term["term"]
 
 
-@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.chain
 @pytest.mark.timeout(600)

@@ -100,7 +100,6 @@ def check_log(trial: Trial, name: str) -> None:
         assert secret not in text
 
 
-@pytest.mark.nightly
 def test_over_flower_with_people_who_decide(make: Make) -> None:
     trial = make(transport="flower", approve="manual")
     trial.serve_all()

@@ -13,7 +13,7 @@ from tests.deploy.killing import STEPS, Kill, Killer, Upstream, check_chain
 from tests.deploy.test_processes import check_result
 from tests.deploy.trial import Trial
 
-pytestmark = [pytest.mark.slow, pytest.mark.chain, pytest.mark.nightly, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.chain, pytest.mark.timeout(1500)]
 
 PROCESSES = ("hub", "superlink", "h02", "node:h03")
 OFTEN = (
@@ -77,11 +77,13 @@ def test_every_step_of_a_round_under_fire(trial: tuple[Trial, Upstream]) -> None
     run(*trial, OFTEN, rounds=2, timeout_s=900)
 
 
+@pytest.mark.nightly
 def test_every_process_at_every_step(trial: tuple[Trial, Upstream]) -> None:
     plan = [Kill(1 + PROCESSES.index(p), step, p) for p, step in product(PROCESSES, STEPS)]
     run(*trial, plan, rounds=len(PROCESSES), timeout_s=1400)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("victim", ["hub", "h02", "chain", "rpc"])
 def test_two_minutes_away(trial: tuple[Trial, Upstream], victim: str) -> None:
     run(*trial, [Kill(1, "plan", victim, 120.0)], rounds=1, timeout_s=1000)

@@ -143,7 +143,6 @@ def disputes(council: Council, study: bytes) -> int:
 # deaths -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.nightly
 def test_members_die_at_every_record(world: World) -> None:
     found = member_benches(world.folder / "deaths-of-members")
     spec = tiny_spec("deaths", sum_="mpc", window=3600, more=toml(found))

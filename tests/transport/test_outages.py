@@ -125,7 +125,6 @@ class Coordinator:
         return list({line.split()[0]: line.split(maxsplit=1)[1] for line in lines}.values())
 
 
-@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_coordinator_killed_again_and_again(tmp_path: Path) -> None:
     world = World(tmp_path, 1)

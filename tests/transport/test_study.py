@@ -47,7 +47,6 @@ class Post:
         self._of(to).acknowledge(to, number)  # type: ignore[attr-defined]
 
 
-@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_study_over_flower_ends_with_the_pooled_answer(tmp_path: Path, chain_url: str) -> None:
     orgs = [address(FIRST_HOSPITAL + i) for i in range(len(NAMES))]
