@@ -35,6 +35,15 @@ class Arkworks:
             total = total + _parse(point)
         return bytes(total.to_compressed_bytes())
 
+    def weighted(self, points: Sequence[bytes], weights: Sequence[int]) -> bytes:
+        total = G1Point.identity()
+        for point, weight in zip(points, weights, strict=True):
+            total = total + _parse(point) * Scalar.from_le_bytes(weight.to_bytes(32, "little"))
+        return bytes(total.to_compressed_bytes())
+
+    def compressed(self, points: Points) -> list[bytes]:
+        return [bytes(_from_limbs(row).to_compressed_bytes()) for row in points]
+
 
 class _Basis:
     def __init__(self, points: list[Any], blinder: Any) -> None:

@@ -89,6 +89,15 @@ class Blst:
             self.accumulate(total, self._projective(self._parse(point)))
         return self.compress(total)
 
+    def weighted(self, points: Sequence[bytes], weights: Sequence[int]) -> bytes:
+        total = np.zeros(_PROJECTIVE, np.uint64)
+        for point, weight in zip(points, weights, strict=True):
+            self.accumulate(total, self.multiply(self._projective(self._parse(point)), weight))
+        return self.compress(total)
+
+    def compressed(self, points: Points) -> list[bytes]:
+        return [self.compress(self._projective(row)) for row in points]
+
     def _parse(self, point: bytes) -> Points:
         check_encoding(point)
         affine = np.zeros(LIMBS, np.uint64)

@@ -63,6 +63,14 @@ class Curve(Protocol):
         """
         ...
 
+    def weighted(self, points: Sequence[bytes], weights: Sequence[int]) -> bytes:
+        """Σ weights_i·points_i, compressed; ``weights`` in 0..Q-1, points as for `add`."""
+        ...
+
+    def compressed(self, points: Points) -> list[bytes]:
+        """Each of ``points`` (n, LIMBS), trusted to be in G1."""
+        ...
+
 
 @cache
 def curve() -> Curve:

@@ -12,9 +12,10 @@ commitments are not.
 an opening of the sum. Here that gains nothing. X is what was decrypted, and R the sum of the ρ_i that each
 hospital sends with its upload, so the check asks for u_1 + u_2 = y and r_1 + ρ_2 = s, with u_2 and ρ_2 fixed
 by a signed receipt before anything of hospital 1 is opened: the poster would have to know u_1 and r_1. What
-is left to it is to make the check fail; a dispute then asks for openings before the regulator, which it
-cannot give. Two who collude can shift a common term between their commitments; no sum moves, and a dispute
-shows it in the same way. A copied C_1 is a special case, and refused at once.
+is left to it is to make the check fail; a dispute then asks for an opening under masks (`masked`), which it
+cannot give without contradicting a peer. Two who collude can shift a common term between their commitments;
+no sum moves, and where a proof of range is asked for (`ranges`) neither can give one. A copied C_1 is a special
+case, and refused at once.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from numpy.typing import NDArray
 
 from consilium_errors import Hostile, Misuse
 
+from . import scalars as numbers
 from .curve import LIMBS, Curve, Q, Scalars, curve
 from .generators import Generators
 
@@ -89,9 +91,14 @@ class Pedersen:
                 f"Generators.load({needed})",
             )
         self.length, self.slot_bits = length, slot_bits
-        self._curve = using or curve()
-        self._basis = self._curve.basis(generators.points[:needed], generators.blinder)
-        self._bits = SLOTS[slot_bits] * slot_bits
+        self.slots, self.rows = SLOTS[slot_bits], needed
+        self.curve = using or curve()
+        self._basis = self.curve.basis(generators.points[:needed], generators.blinder)
+        self._bits = self.slots * slot_bits
+        #: G_0 and H, compressed.
+        self.base, self.blinder = self.curve.compressed(
+            np.concatenate([generators.points[:1], generators.blinder])
+        )
 
     def commit(self, u: NDArray[np.uint64], r: int) -> bytes:
         """Compressed commitment (48 bytes) to ``u``, uint64 (length,), under ``r`` from `random_scalar`.
@@ -121,19 +128,50 @@ class Pedersen:
             raise Misuse("commitment.randomness", "the sum of randomness is taken modulo Q")
         if not commitments:
             raise Misuse("commitment.none", "there is nothing to verify")
-        total = _add(self._curve, commitments)
+        total = _add(self.curve, commitments)
         if int(X.max()) >> self.slot_bits:
             raise Hostile("commitment.out_of_range", f"a total does not fit {self.slot_bits} bits")
         if total != self._basis.combine(self._pack(X), self._bits, R):
             raise Hostile("commitment.mismatch", "the opened sum is not the sum of the committed inputs")
+
+    # full-width scalars -----------------------------------------------------------------------------------
+
+    def commit_scalars(self, values: Scalars, r: int) -> bytes:
+        """Σ values_i·G_i + r·H for ``values`` uint8 (rows, 32) and ``r`` in 0..Q-1; may be the neutral element."""
+        return self._basis.combine(values, numbers.BITS, r)
+
+    def scalars(self, u: NDArray[np.uint64]) -> Scalars:
+        """What `commit` commits ``u`` by: uint8 (rows, 32).
+
+        Raises:
+            Misuse: ``commitment.shape``.
+        """
+        self._check_shape(u)
+        packed = self._pack(u)
+        return np.pad(packed, ((0, 0), (0, numbers.BYTES - packed.shape[1])))
+
+    def fields(self, values: Scalars) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
+        """Inverse of `scalars`: the fields, uint64 (length,), and which scalars hold more than their fields."""
+        words = np.ascontiguousarray(values).view("<u8")
+        out = np.empty((self.rows, self.slots), np.uint64)
+        mask = np.uint64((1 << self.slot_bits) - 1)
+        for j in range(self.slots):
+            word, shift = divmod(j * self.slot_bits, 64)
+            out[:, j] = words[:, word] >> np.uint64(shift)
+            if shift + self.slot_bits > 64:
+                out[:, j] |= words[:, word + 1] << np.uint64(64 - shift)
+        out &= mask
+        beyond = words[:, self._bits // 64] >> np.uint64(self._bits % 64) != 0
+        unused = out.reshape(-1)[self.length :]
+        beyond[-1] |= bool(unused.any())
+        return out.reshape(-1)[: self.length].copy(), beyond
 
     def _check_shape(self, u: NDArray[Any]) -> None:
         if not isinstance(u, np.ndarray) or u.dtype != np.uint64 or u.shape != (self.length,):
             raise Misuse("commitment.shape", f"expected uint64 of shape ({self.length},)")
 
     def _pack(self, u: NDArray[np.uint64]) -> Scalars:
-        slots = SLOTS[self.slot_bits]
-        rows = -(-self.length // slots)
+        slots, rows = self.slots, self.rows
         fields = np.zeros((rows, slots), np.uint64)
         fields.reshape(-1)[: self.length] = u
         words = np.zeros((rows, 4), "<u8")

@@ -138,6 +138,27 @@ def test_add_against_plain_python(library):
     assert library.add([]) == compress(None)
 
 
+@pytest.mark.parametrize("count", [1, 5, 300])
+def test_full_width_scalars_both_ways_and_in_both_libraries(library, count):
+    """As the fixed points of a basis, and as points that came from outside."""
+    weights = [secrets.randbelow(Q) for _ in range(count)]
+    weights[count // 2] = Q - 1
+    rows = np.frombuffer(b"".join(w.to_bytes(32, "little") for w in weights), np.uint8).reshape(-1, 32)
+    points = library.compressed(POINTS[:count])
+    assert points == [compress(from_limbs(row)) for row in POINTS[:count]]
+    assert library.basis(POINTS[:count], BLINDER).combine(rows, 255, 0) == library.weighted(points, weights)
+
+
+def test_weighted_against_plain_python(library):
+    weights = [0, Q - 1, secrets.randbelow(Q)]
+    total = None
+    for row, weight in zip(POINTS[:3], weights, strict=True):
+        total = add(total, multiply(from_limbs(row), weight))
+    assert library.weighted(VALID, weights) == compress(total)
+    assert library.weighted([VALID[0]], [0]) == library.weighted([], []) == compress(None)
+    assert library.weighted([VALID[0], VALID[0]], [5, Q - 5]) == compress(None)
+
+
 def test_scalars_that_do_not_fit_never_reach_native_code(library):
     basis = library.basis(POINTS[:3], BLINDER)
     for scalars in (np.zeros((2, 31), np.uint8), np.zeros((3, 30), np.uint8), np.zeros((3, 31), np.uint16)):
@@ -194,6 +215,8 @@ BAD_POINTS = {
 def test_bad_points(library, name):
     for points in ([BAD_POINTS[name]], [*VALID, BAD_POINTS[name]]):
         assert refused(library, points) == "commitment.point"
+        with pytest.raises(Hostile, match="one encoding"):
+            library.weighted(points, [1] * len(points))
 
 
 def test_the_points_meant_to_be_on_the_curve_are(library):

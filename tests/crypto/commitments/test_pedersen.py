@@ -160,7 +160,7 @@ def test_the_cancelling_commitment(pedersen, round_):
     y, s = round_.u[1], random_scalar()
     target = pedersen.commit(y, s)
     honest = round_.commitments[0]
-    cancelling = pedersen._curve.add([target, negated(honest)])
+    cancelling = pedersen.curve.add([target, negated(honest)])
     pedersen.verify_sum(y, s, [honest, cancelling])  # the attack is real for one who may choose X and R
 
     # In the round, X and R are sums with hospital 0's unknown input and randomness in them.
