@@ -130,21 +130,31 @@ class Block:
         Raises:
             Hostile: ``layout.total_out_of_range`` when no honest hospitals give this total.
         """
+        whole, beyond = self._whole(total, parties, value_bits)
+        if beyond.any():
+            raise Hostile("layout.total_out_of_range", f"block {self.name}: no honest inputs give this total")
+        return (whole - parties * self.offset).reshape(self.shape)
+
+    def beyond(self, total: NDArray[np.uint64], parties: int, value_bits: int) -> NDArray[np.bool_]:
+        """bool[size]: the elements that make `join` refuse."""
+        return self._whole(total, parties, value_bits)[1]
+
+    def _whole(
+        self, total: NDArray[np.uint64], parties: int, value_bits: int
+    ) -> tuple[Integers, NDArray[np.bool_]]:
+        """The summed elements, offset included, and which of them no honest hospitals give."""
         limbs = total.reshape(self.limbs(value_bits), self.size)
         highest = self.bound + self.offset
         # With every limb below its own highest sum the whole is at most twice the bound: int64 cannot wrap.
         kind = np.int64 if (parties * highest).bit_length() < _WORD else object
         whole: Integers = np.zeros(self.size, dtype=kind)
+        beyond = np.zeros(self.size, dtype=bool)
         for k, limb in enumerate(limbs):
             top = min(highest >> (k * value_bits), 2**value_bits - 1)
-            self._expect((limb <= np.uint64(parties * top)).all())
-            whole = whole + (limb.astype(kind) << (k * value_bits))
-        self._expect((whole <= parties * highest).all())
-        return (whole - parties * self.offset).reshape(self.shape)
-
-    def _expect(self, honest: np.bool_) -> None:
-        if not honest:
-            raise Hostile("layout.total_out_of_range", f"block {self.name}: no honest inputs give this total")
+            high = limb > np.uint64(parties * top)
+            beyond |= high
+            whole = whole + (np.where(high, np.uint64(0), limb).astype(kind) << (k * value_bits))
+        return whole, beyond | (whole > parties * highest).astype(bool)
 
 
 @dataclass(frozen=True)
@@ -189,6 +199,21 @@ class Layout:
             out[block.name] = block.join(total[at:end], parties, value_bits)
             at = end
         return out
+
+    def beyond(
+        self, total: NDArray[np.uint64], parties: int, value_bits: int
+    ) -> tuple[tuple[int, ...], int] | None:
+        """The first value that makes `decode` refuse: its fields, lowest first, and what one hospital's
+        Σ 2^(value_bits·k)·field_k may be at most. None if there is none."""
+        at = 0
+        for block in self.blocks:
+            limbs = block.limbs(value_bits)
+            found = np.flatnonzero(block.beyond(total[at : at + block.size * limbs], parties, value_bits))
+            if found.size:
+                fields = (at + k * block.size + int(found[0]) for k in range(limbs))
+                return tuple(fields), block.bound + block.offset
+            at += block.size * limbs
+        return None
 
     def _check(self, value_bits: int, parties: int) -> None:
         if parties < 1 or not 1 <= value_bits <= FIELD_BITS[self.fields] - (parties - 1).bit_length():

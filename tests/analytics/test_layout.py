@@ -131,6 +131,32 @@ def test_limbs_that_are_each_possible_but_not_together_are_hostile(bound: int) -
         layout.decode(top, parties, bits)
 
 
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_a_refused_total_has_a_value_that_one_hospital_at_least_put_out_of_range(data: Any) -> None:
+    """Hospitals of which some commit to any limbs: `decode` refuses where `beyond` finds a place, and there
+    not all of them can be below the bound."""
+    layout, bits, stats = data.draw(rounds())
+    parties, length = len(stats), layout.length(bits)
+    encoded = [layout.encode(stat, bits).astype(object) for stat in stats]
+    for _ in range(data.draw(st.integers(0, 3))):
+        liar, at = data.draw(st.integers(0, parties - 1)), data.draw(st.integers(0, length - 1))
+        encoded[liar][at] = data.draw(st.one_of(st.integers(0, 2**bits - 1), st.just(2**bits - 1)))
+    total = np.array(sum(encoded)).astype(np.uint64)
+    found = layout.beyond(total, parties, bits)
+    if found is None:
+        layout.decode(total, parties, bits)
+        return
+    with pytest.raises(Hostile):
+        layout.decode(total, parties, bits)
+    fields, most = found
+    shown = [sum(int(one[f]) << (bits * k) for k, f in enumerate(fields)) for one in encoded]
+    assert any(value > most for value in shown)
+    for honest in stats:
+        whole = layout.encode(honest, bits)
+        assert sum(int(whole[f]) << (bits * k) for k, f in enumerate(fields)) <= most
+
+
 def test_a_total_of_another_length_or_type_is_hostile() -> None:
     layout = Layout((Block("v", (2,), 5),))
     for total in (np.zeros(3, np.uint64), np.zeros((2, 1), np.uint64), np.zeros(2, np.int64)):
