@@ -16,6 +16,7 @@ from consent_contracts.chain import AnalysisView, Chain, own_node
 from consilium_errors import Hostile, Misuse, Refused, Unavailable
 from consilium_records import RecordStore
 from coordinator.round import (
+    Accusation,
     Call,
     CoordinatorRound,
     LockCall,
@@ -47,6 +48,7 @@ class Status:
     last: str
     finished: bool
     halted: str
+    accused: tuple[Accusation, ...]
 
 
 class Coordinator:
@@ -167,6 +169,7 @@ class Coordinator:
             last=self._last.get(study, ""),
             finished=last == b"",
             halted=halted.decode(),
+            accused=machine.accused(self.store),
         )
 
     def releases(self, study: bytes) -> dict[bytes, bytes]:

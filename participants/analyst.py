@@ -93,6 +93,10 @@ class SpecAnalyst:
         after = moved.to_bytes()
         return Moved(after, self.current(after))
 
+    def beyond(self, state: bytes, total: Fields, parties: int) -> tuple[tuple[int, ...], int] | None:
+        layout, bits = self._layout(self._parsed(state))
+        return layout.beyond(total, parties, bits)
+
     def shared(self, state: bytes) -> Shared:
         layout, bits = self._layout(self._parsed(state))
         rule = rule_of(self._spec, self.current(state))

@@ -34,6 +34,9 @@ from protos.mailbox import Letter, Mailbox
 log = structlog.get_logger(__name__)
 
 STUDIES = "studies"
+_OF_A_ROUND = frozenset(
+    {"task", "hellos", "plan", "locked", "recover", "sum", "outputs", "check", "checked-all", "ranges"}
+)
 TableOf = Callable[[StudySpec], Table]
 
 
@@ -238,7 +241,7 @@ class Hospital:
         if mail.kind in ("locked", "attested"):  # what it tells of is in a newer block
             self.chain.refresh()
         view = self._view(mail.study, study)
-        if mail.kind in ("task", "hellos", "plan", "locked", "recover", "sum", "outputs"):
+        if mail.kind in _OF_A_ROUND:
             self._apply(mail.study, study.machine.settle(self.store, view))
         elif mail.kind in ("attested", "catch-up-request"):  # what they ask for may be settled only now
             self._apply_once(mail.study, study.machine.settle(self.store, view))

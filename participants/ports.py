@@ -24,15 +24,16 @@ Progress = Callable[[int, int], None]
 
 def fhe_ports(analyst: Analyst, cache: Path | None = None, progress: Progress | None = None) -> Ports:
     @lru_cache(maxsize=8)
-    def pedersen(length: int, bits: Literal[22, 44]) -> Pedersen:
+    def pedersen(length: int, fields: int) -> Pedersen:
+        bits: Literal[22, 44] = 22 if fields == 2 else 44
         generators = Generators.load(generators_needed(length, bits), cache, progress)
         return Pedersen(length, bits, generators)
 
     def commit(values: Fields, fields: int, randomness: int) -> bytes:
-        return pedersen(len(values), 22 if fields == 2 else 44).commit(values, randomness)
+        return pedersen(len(values), fields).commit(values, randomness)
 
     def verify(total: Fields, bits: int, randomness: int, commitments: tuple[bytes, ...]) -> None:
-        pedersen(len(total), 22 if bits == 22 else 44).verify_sum(total, randomness, commitments)
+        pedersen(len(total), 2 if bits == 22 else 1).verify_sum(total, randomness, commitments)
 
     def open_total(seed: bytes, total: bytes, m: int) -> Fields:
         return child.decrypt_in_child(seed, total, m, timeout_s=DECRYPT_TIMEOUT_S)
@@ -40,7 +41,17 @@ def fhe_ports(analyst: Analyst, cache: Path | None = None, progress: Progress | 
     def check(commitments: tuple[bytes, ...]) -> None:
         check_points(commitments)
 
-    return Ports(schemes.fhe(), analyst, commit, verify, check, open_total, os.urandom, envelopes.generate)
+    return Ports(
+        schemes.fhe(),
+        analyst,
+        commit,
+        verify,
+        check,
+        open_total,
+        os.urandom,
+        envelopes.generate,
+        pedersen=pedersen,
+    )
 
 
 def mpc_ports(analyst: Analyst, members: Sequence[tuple[bytes, bytes]], cache: Path | None = None) -> Ports:

@@ -68,6 +68,13 @@ LENGTHS: dict[str, dict[str, tuple[int, int]]] = {
     "Sum": {"lock_id": HASH, "total": (1, MAX_BLOB)},
     "RecoveredMask": {"org": ADDRESS},
     "Dispute": {"lock_id": HASH, "org": ADDRESS, "code": TEXT},
+    "CheckRequest": {"lock_id": HASH},
+    "Checked": {"lock_id": HASH, "org": ADDRESS, "sealed": (16 + 32 + 2 * 48 + 32, MAX_BLOB)},
+    "CheckedAll": {"lock_id": HASH},
+    "RangeProof": {"lock_id": HASH, "org": ADDRESS, "proof": (1, MAX_BLOB)},
+    "Ranges": {"lock_id": HASH},
+    "Accused": {"code": TEXT, "orgs": ADDRESS},
+    "Verdict": {"lock_id": HASH, "org": ADDRESS, "about": HASH},
     "Inputs": {"lock_id": HASH},
     "Compute": {"lock_id": HASH},
     "JobFailed": {"lock_id": HASH, "org": ADDRESS, "code": TEXT},
@@ -136,7 +143,13 @@ LENGTHS: dict[str, dict[str, tuple[int, int]]] = {
 }
 # What the contracts' types cannot hold must not reach a hash: (message, field) → (least, most).
 RANGES = {("Ctx", "mode"): (digests.EXACT, digests.DP)}
-COUNTS = {("Bundle", "rounds"): 4096, ("Openings", "openings"): 4096, ("Release", "seal_ids"): 4096}
+COUNTS = {
+    ("Bundle", "rounds"): 4096,
+    ("Openings", "openings"): 4096,
+    ("Release", "seal_ids"): 4096,
+    ("Accused", "orgs"): 2,
+    ("Verdict", "accused"): 3 * MAX_PARTIES + MAX_PARTIES * MAX_PARTIES // 2,  # all, and every pair
+}
 REQUIRED = {
     "Task": ("ctx",),
     "Inputs": ("ctx",),

@@ -123,6 +123,9 @@ class Board:
             seals=status.round - 1,
             releases=releases,
             needed=on_chain.min_sites,
+            accused=[
+                api.Accusation(round=a.round, code=a.code, orgs=a.orgs, by=a.by) for a in status.accused
+            ],
         )
 
     def _phase(self, study: bytes, on_chain: StudyView, status: Status, releases: int) -> api.Phase:

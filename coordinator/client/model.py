@@ -50,6 +50,17 @@ class StudyState:
     releases: int
     needed: int
     spec: bytes = b""
+    accused: tuple[Accusation, ...] = ()
+
+
+@dataclass(frozen=True)
+class Accusation:
+    """What the hospitals ``by`` found in a check after a dispute: one accused, two of which one lied, or none."""
+
+    round: int
+    code: str
+    orgs: tuple[bytes, ...]
+    by: tuple[bytes, ...]
 
 
 @dataclass(frozen=True)
@@ -118,6 +129,9 @@ def state(message: api.Study) -> StudyState:
         releases=message.releases,
         needed=message.needed,
         spec=message.spec,
+        accused=tuple(
+            Accusation(a.round, _text(a.code), _orgs(a.orgs), _orgs(a.by)) for a in message.accused
+        ),
     )
 
 

@@ -11,6 +11,7 @@ chain to lock and to attest. It holds no key. Rules of the machine:
   the self-mask of one that died recovered by its peers.
 """
 
+from coordinator.round.checking import Accusation
 from coordinator.round.machine import CoordinatorRound
 from coordinator.round.words import (
     AttestCall,
@@ -26,6 +27,7 @@ from coordinator.round.words import (
 )
 
 __all__ = [
+    "Accusation",
     "AttestCall",
     "Call",
     "CoordinatorRound",

@@ -6,7 +6,7 @@ import hashlib
 
 from consent_contracts.plan import Plan, check_plan, check_receipts
 from consilium_errors import Hostile, Unavailable
-from coordinator.round import meeting
+from coordinator.round import checking, meeting
 from coordinator.round.desk import Desk
 from coordinator.round.judging import odd_ones
 from coordinator.round.recovering import recover, recovered
@@ -40,7 +40,8 @@ def advance(desk: Desk) -> Step:
         return _gather_uploads(desk, attempt, plan)
     if desk.slot("sum") is None:
         return meeting.advance(desk, plan) if desk.facts.committee else _gather_unlocks(desk, plan)
-    return _gather_seals(desk, plan)
+    sealing = _gather_seals(desk, plan)
+    return sealing if sealing.progress else checking.advance(desk, plan)
 
 
 # attempts ----------------------------------------------------------------------------------------------

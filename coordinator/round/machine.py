@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from consilium_errors import Hostile
 from coordinator.round import advancing, receiving, resending
+from coordinator.round.checking import Accusation, accusations
 from coordinator.round.desk import Desk
 from coordinator.round.words import Records, Rules, Step, StudyFacts, View
 from crypto.secure_sum.schemes import Scheme
@@ -43,6 +44,10 @@ class CoordinatorRound:
     def waiting_for(self, records: Records, view: View) -> tuple[str, tuple[bytes, ...]]:
         """What the round waits for, and from whom."""
         return resending.waiting_for(self._desk(records, view))
+
+    def accused(self, records: Records) -> tuple[Accusation, ...]:
+        """What hospitals found in the checks after disputes, all rounds."""
+        return accusations(records, self.facts.study.hex())
 
     def next_analysis(self, records: Records, view: View) -> str:
         """The analysis of the round that the chain awaits; empty when the study is finished."""

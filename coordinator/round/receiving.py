@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from consent_contracts.plan import check_hellos
 from consent_contracts.signed import opened, verify_typed
 from consilium_errors import Hostile
-from coordinator.round import meeting
+from coordinator.round import checking, meeting
 from coordinator.round.desk import Desk
 from coordinator.round.judging import box_is_bad, check_commitment
 from coordinator.round.recovering import on_mask_share
@@ -160,6 +160,9 @@ RECEIVERS: Mapping[str, Callable[[Desk, bytes], Step]] = {
     "mask-share": on_mask_share,
     "seal": on_seal,
     "dispute": on_dispute,
+    "checked": checking.on_checked,
+    "range": checking.on_range,
+    "verdict": checking.on_verdict,
     "refusal": on_refusal,
     "complaint": on_complaint,
     "catch-up-request": on_catch_up_request,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from consent_contracts.plan import Plan
-from coordinator.round import meeting
+from coordinator.round import checking, meeting
 from coordinator.round.desk import Desk
 from coordinator.round.recovering import held_back
 from coordinator.round.words import Step
@@ -20,6 +20,8 @@ def waiting_for(desk: Desk) -> tuple[str, tuple[bytes, ...]]:
     attempt = desk.attempt()
     if attempt is None:
         return "", ()
+    if (checked := checking.waiting_for(desk)) is not None:
+        return checked
     for asked, answer in _ANSWERS:
         if desk.slot(asked) is not None:
             if answer == "unlock" and desk.facts.committee:
@@ -34,6 +36,8 @@ def resend(desk: Desk) -> Step:
     attempt = desk.attempt()
     if attempt is None or desk.slot("failed") is not None:
         return Step()
+    if (letters := checking.again(desk)) is not None:
+        return Step(send=letters)
     kind, orgs = waiting_for(desk)
     if kind == "hello":
         task = wire.encode(pb.Task(ctx=attempt.ctx, analysis=attempt.analysis))

@@ -47,13 +47,18 @@ def status(kit: KitFolder = None) -> None:
     console.print(f"serving: {ops.health(its.state / hub.READY)}")
     names = {org: name for name, org in its.config.sites.items()}
     grid = Grid("study", "round", "analysis", "waits for", "of", "last")
+    accused = []
     with hub.opened(its) as coordinator:
         for study in coordinator.studies():
             at = coordinator.status(study)
             missing = ", ".join(names.get(org, org.hex()[:8]) for org in at.missing)
             state = "finished" if at.finished else at.halted or at.waiting_for
             grid.add_row(study.hex()[:10], str(at.round), at.analysis, state, missing, at.last)
+            accused += [(study, found) for found in at.accused]
     console.print(grid)
+    for study, found in accused:
+        who = " or ".join(names.get(org, org.hex()[:8]) for org in found.orgs) or "nobody named"
+        console.print(f"{study.hex()[:10]} round {found.round}: {found.code}, {who}, by {len(found.by)}")
 
 
 @app.command()

@@ -18,6 +18,9 @@ _AWAITED = {
     "ready": "commitments",
     "upload": "encrypted uploads",
     "unlock": "unlocks",
+    "checked": "masked openings",
+    "range": "proofs of range",
+    "verdict": "verdicts",
     "seal": "seals",
 }
 
@@ -71,6 +74,9 @@ def line(event: StudyEvent, name_of: NameOf) -> Text:
         text.append(f"  {event.halted}")
     if event.phase in (Phase.SEALED, Phase.FINISHED):
         text.append(f"  {event.seals} seals, {event.releases} releases")
+    for accused in event.accused:
+        who = " or ".join(name_of(o) for o in accused.orgs) or "nobody named"
+        text.append(f"\n  round {accused.round}: {accused.code}, {who}, by {len(accused.by)}", "red")
     return text
 
 

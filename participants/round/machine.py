@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from consilium_errors import Hostile
-from participants.round import closing, joining, opening, recovering, uploading
+from participants.round import checking, closing, joining, opening, recovering, uploading
 from participants.round.desk import Desk
 from participants.round.words import Ports, Records, Site, Step, StudyFacts, View
 
@@ -18,6 +18,9 @@ STEPS: Mapping[str, Callable[[Desk, bytes], Step]] = {
     "recover": recovering.on_recover,
     "sum": opening.on_sum,
     "outputs": opening.on_outputs,
+    "check": checking.on_check,
+    "checked-all": checking.on_checked_all,
+    "ranges": checking.on_ranges,
     "attested": closing.on_attested,
     "catch-up-request": closing.on_catch_up_request,
     "catch-up": closing.on_catch_up,

@@ -185,7 +185,7 @@ def _seal_or_dispute(
     if (known := desk.records.get(scope, f"dispute-{number}")) is not None:
         return Step(send=(("dispute", known),))
     try:
-        return _seal(desk, opener(ctx_hash), desk.unlock(ctx_hash))
+        return seal(desk, opener(ctx_hash), desk.unlock(ctx_hash))
     except Hostile as error:
         # One code for every cause: a crafted sum must not learn why it failed. The cause stays at home.
         log.warning("sum refused", code=error.code)
@@ -241,7 +241,12 @@ def _randomness(desk: Desk, plan: Plan, group: bytes, self_masks: list[bytes], c
     return total % Q
 
 
-def _seal(desk: Desk, its: Opened, unlock: custody.UnlockRecord) -> Step:
+def seal(desk: Desk, its: Opened, unlock: custody.UnlockRecord) -> Step:
+    """The next state and this hospital's signature under it.
+
+    Raises:
+        Hostile: the analysis refuses the total, because no honest hospitals give it.
+    """
     plan, group, total = its.plan, its.group, its.total
     ctx, held = plan.ctx, desk.state()
     source = desk.input(ctx.release)
@@ -252,7 +257,7 @@ def _seal(desk: Desk, its: Opened, unlock: custody.UnlockRecord) -> Step:
     salt, total_bytes, r = secrets.salt(group), as_bytes(total), its.randomness.to_bytes(32, "big")
     if desk.view.head.lock is None:
         raise Unavailable("lock.not_final", "the chain does not show the lock")
-    seal = digests.Seal(
+    made = digests.Seal(
         lock_id=unlock.lock_id,
         plan_hash=plan.plan_hash,
         receipts_root=receipts_root(unlock.receipts),
@@ -266,16 +271,16 @@ def _seal(desk: Desk, its: Opened, unlock: custody.UnlockRecord) -> Step:
         code_hash=ctx.code_hash,
         prev_seal=ctx.prev_seal,
     )
-    seal_id = seal.digest(digests.ledger_domain(ctx))
+    seal_id = made.digest(digests.ledger_domain(ctx))
     share = pb.SealShare(
-        seal=wire.seal_to(seal),
+        seal=wire.seal_to(made),
         org=desk.site.org,
         signature=desk.site.agent.sign(seal_id),
         next_analysis=moved.next_analysis,
     )
     signed = wire.encode(sign("seal", share, org=desk.site.org, key=desk.site.agent))
     record = custody.SealRecord(
-        seal=wire.seal_to(seal),
+        seal=wire.seal_to(made),
         seal_id=seal_id,
         state=moved.state,
         salt=salt,

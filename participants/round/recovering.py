@@ -68,7 +68,7 @@ def released_masks(desk: Desk, message: pb.Sum, plan: Plan, group: bytes) -> lis
     Raises:
         Hostile: ``sum.unlocks``, ``sum.recovered``, or as a signature, an envelope or a share says.
     """
-    unlocked = {s.sender: s for s in message.unlocks}
+    said = {s.sender: s for s in message.unlocks}
     recovered = {r.org: r for r in message.recovered}
     given = [*(s.sender for s in message.unlocks), *(r.org for r in message.recovered)]
     if tuple(sorted(given)) != plan.orgs:
@@ -78,11 +78,11 @@ def released_masks(desk: Desk, message: pb.Sum, plan: Plan, group: bytes) -> lis
     found = []
     for header in plan.headers:
         org = header.org
-        if org in unlocked:
-            mask = _unlocked(desk, unlocked[org], message.lock_id, group)
+        if org in said:
+            mask = unlocked(desk, said[org], message.lock_id, group)
         else:
-            mask = _recovered(desk, recovered[org], message.lock_id, plan, group)
-        if digests.mask_hash(plan.ctx.digest(), org, mask) != header.mask_hash:
+            mask = joined(desk, pieces(desk, recovered[org], message.lock_id, plan, group), plan)
+        if mask is None or digests.mask_hash(plan.ctx.digest(), org, mask) != header.mask_hash:
             raise Hostile("sum.unlocks", "a self-mask is not the promised one")
         found.append(mask)
     if len(set(found)) != len(found):
@@ -90,20 +90,34 @@ def released_masks(desk: Desk, message: pb.Sum, plan: Plan, group: bytes) -> lis
     return found
 
 
-def _unlocked(desk: Desk, signed: pb.Signed, lock_id: bytes, group: bytes) -> bytes:
+def unlocked(desk: Desk, signed: pb.Signed, lock_id: bytes, group: bytes) -> bytes | None:
+    """The self-mask in an unlock; None if it does not open, which is its signer's doing.
+
+    Raises:
+        Hostile: ``sum.unlocks`` or as a signature says: it was shown in the wrong place.
+    """
     unlock = opened(signed, "unlock", pb.Unlock, desk.view.agents)
     if unlock.lock_id != lock_id:
         raise Hostile("sum.unlocks", "an unlock belongs to another lock")
-    return envelopes.open_once(secrets.unlock_key(group, signed.sender, lock_id), lock_id, unlock.sealed)
+    with suppress(Hostile):
+        return envelopes.open_once(secrets.unlock_key(group, signed.sender, lock_id), lock_id, unlock.sealed)
+    return None
 
 
-def _recovered(desk: Desk, message: pb.RecoveredMask, lock_id: bytes, plan: Plan, group: bytes) -> bytes:
-    """From the shares as they were dealt; a liar among the holders only wastes its own."""
+def pieces(
+    desk: Desk, message: pb.RecoveredMask, lock_id: bytes, plan: Plan, group: bytes
+) -> dict[int, bytes]:
+    """Holder's number → its share, of those that are as they were dealt; a liar only wastes its own.
+
+    Raises:
+        Hostile: ``sum.recovered``, ``wire.order``, or as a signature says.
+    """
     lock = desk.view.head.lock
     if lock is None or lock.lock_id != lock_id or message.org not in lock.recovered:
         raise Hostile("sum.recovered", "the chain allows no recovery of this self-mask")
     wire.ascending((s.sender for s in message.shares), "shares")
-    header, parties, pieces = plan.headers[plan.orgs.index(message.org)], len(plan.orgs), {}
+    header, parties = plan.headers[plan.orgs.index(message.org)], len(plan.orgs)
+    found: dict[int, bytes] = {}
     for signed in message.shares:
         share = opened(signed, "mask-share", pb.MaskShare, desk.view.agents)
         holder = signed.sender
@@ -114,5 +128,14 @@ def _recovered(desk: Desk, message: pb.RecoveredMask, lock_id: bytes, plan: Plan
         with suppress(Hostile):
             piece = envelopes.open_once(key, lock_id, share.sealed)
             sharing.check_piece(piece, place, parties, header.shares_root)
-            pieces[place] = piece
-    return sharing.recover(pieces, sharing.threshold_for(parties, desk.view.study.collusion))
+            found[place] = piece
+    return found
+
+
+def threshold(desk: Desk, plan: Plan) -> int:
+    return sharing.threshold_for(len(plan.orgs), desk.view.study.collusion)
+
+
+def joined(desk: Desk, found: dict[int, bytes], plan: Plan) -> bytes:
+    """Raises Hostile ``sharing.too_few``."""
+    return sharing.recover(found, threshold(desk, plan))

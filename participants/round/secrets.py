@@ -42,20 +42,35 @@ def rho_key(group: bytes, self_mask: bytes, plan_hash: bytes) -> bytes:
 
 def pair_keys(
     me: bytes, mine: Mapping[bytes, bytes], theirs: Mapping[bytes, bytes], plan_hash: bytes
-) -> tuple[list[bytes], list[bytes]]:
-    """``(keys to add, keys to subtract)``: the lower organisation of a pair adds.
+) -> dict[bytes, bytes]:
+    """Peer, ascending → the key shared with it.
 
     Args:
         mine: peer → the secret that I sent it.
         theirs: peer → the secret that it sent me.
     """
-    add, subtract = [], []
+    found = {}
     for peer in sorted(theirs):
-        if me < peer:
-            add.append(derive("pair", mine[peer], theirs[peer], plan_hash))
-        else:
-            subtract.append(derive("pair", theirs[peer], mine[peer], plan_hash))
+        low, high = (mine, theirs) if me < peer else (theirs, mine)
+        found[peer] = derive("pair", low[peer], high[peer], plan_hash)
+    return found
+
+
+def signs(me: bytes, keys: Mapping[bytes, bytes]) -> tuple[list[bytes], list[bytes]]:
+    """``(keys to add, keys to subtract)``: the lower organisation of a pair adds."""
+    add = [key for peer, key in keys.items() if me < peer]
+    subtract = [key for peer, key in keys.items() if peer < me]
     return add, subtract
+
+
+def checked_key(group: bytes, org: bytes, lock_id: bytes) -> bytes:
+    """Under this ``org`` shows the locked set its part of a check."""
+    return derive("checked", group, org, lock_id)
+
+
+def checked_pair_key(pair: bytes, lock_id: bytes) -> bytes:
+    """For the masks of one check, which lie on scalars and not on coefficients."""
+    return derive("checked-pair", pair, lock_id)
 
 
 def blinded(randomness: int, add: Sequence[bytes], subtract: Sequence[bytes]) -> int:

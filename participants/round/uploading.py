@@ -140,12 +140,13 @@ def _upload(
     if source is None:
         raise Hostile("round.out_of_order", "no input of ours precedes this plan")
     group = secrets.group_secret(boxes.gs, plan.plan_hash)
+    keys: dict[bytes, bytes] = {}
     if ports.committee:
         ciphertext, rho_box = by_committee.share(desk, plan, source)
     else:
         mine = {pair.org: pair.secret for pair in ready.pairs}
         keys = secrets.pair_keys(me, mine, boxes.pairs, plan.plan_hash)
-        ciphertext, rho_box = _encrypt(desk, plan, ready, source, group, keys)
+        ciphertext, rho_box = _encrypt(desk, plan, ready, source, group, secrets.signs(me, keys))
     upload_hash = digests.upload_hash(hashlib.sha256(ciphertext).digest(), rho_box)
     digest = digests.receipt_digest(digests.ledger_domain(plan.ctx), plan.plan_hash, me, upload_hash)
     upload = wire.encode(
@@ -164,6 +165,7 @@ def _upload(
         lock_by=message.lock_by,
         message=upload,
         shares=[custody.PairSecret(org=o, secret=s) for o, s in sorted(boxes.shares.items())],
+        pairs=[custody.PairSecret(org=o, secret=k) for o, k in keys.items()],
     )
     return Step(
         records=(

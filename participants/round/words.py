@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consent_contracts.chain import AnalysisView, GateView, HeadView, StudyView
+from crypto.commitments import Pedersen
 from crypto.identity import AgentKey
 from crypto.secure_sum.schemes import Scheme
 from participants.committee.terms import CommitteeRule
@@ -127,6 +128,10 @@ class Analyst(Protocol):
     def move(self, state: bytes, total: Fields, parties: int) -> Moved:
         """The next state; the same at every hospital."""
 
+    def beyond(self, state: bytes, total: Fields, parties: int) -> tuple[tuple[int, ...], int] | None:
+        """The first value of a total that `move` refuses because no honest hospitals give it: its fields,
+        lowest first, and what one hospital's may make at most. None if there is none."""
+
     def shared(self, state: bytes) -> Shared:
         """Of the next sum, in a study whose sums a committee computes."""
 
@@ -148,3 +153,4 @@ class Ports:
     committee: tuple[
         tuple[bytes, bytes], ...
     ] = ()  # (address, HPKE public key) of the three, if there is one
+    pedersen: Callable[[int, int], Pedersen] | None = None  # length, fields per coefficient; None: no secrecy

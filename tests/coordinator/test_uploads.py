@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,11 +13,11 @@ from coordinator.round import AttestCall
 from crypto.identity import AgentKey
 from crypto.secure_sum import bfv
 from crypto.secure_sum.packing import U64
-from crypto.secure_sum.schemes import Scheme
 from protos import digests, wire
 from protos.consilium.v1 import custody_pb2 as custody
 from protos.consilium.v1 import round_pb2 as pb
 from tests.attacks import coordination, sim
+from tests.attacks.liars import committing, found, garbling, one_more
 from tests.attacks.rogue import Attempt
 from tests.attacks.tampering import locked_orgs, only
 
@@ -96,24 +95,6 @@ def test_a_second_upload_changes_nothing() -> None:
     assert desk.records("upload") == before
 
 
-class Garbling:
-    """The real cipher in the hands of a hospital that changes what it encrypts."""
-
-    def __init__(self, real: Scheme, change: Callable[[U64], U64]) -> None:
-        self._real, self._change = real, change
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._real, name)
-
-    def encrypt(self, seed: bytes, coefficients: U64) -> bytes:
-        changed = self._change(coefficients) & np.uint64((1 << 45) - 1)
-        return self._real.encrypt(seed, changed)
-
-
-def one_more(c: U64) -> U64:
-    return c + np.array([1, *[0] * (len(c) - 1)], np.uint64)
-
-
 def out_of_range(c: U64) -> U64:
     return c + np.uint64(1 << 43)
 
@@ -128,31 +109,36 @@ def negative(c: U64) -> U64:
 
 
 @pytest.mark.parametrize("change", [one_more, out_of_range, noise, negative])
-def test_a_garbled_upload_ends_in_disputes_and_opens_nobody(change: Callable[[U64], U64]) -> None:
-    world = sim.build()
-    d = world["d"]
-    scheme = Garbling(d.machine.ports.scheme, change)
-    d.machine = replace(d.machine, ports=replace(d.machine.ports, scheme=scheme))  # type: ignore[arg-type]
-    desk = coordination.coordinator(world)
-    disputed(world, desk)
-    for body in desk.records("dispute").values():
-        dispute = wire.parse(pb.Dispute, wire.parse(pb.Signed, body).payload)
-        assert dispute.code == "sum.refused"
-    assert not desk.records("seal")
-    assert world.chain.head.attested == 0
-    assert desk.machine.waiting_for(desk.store, desk.view())[0] == "seal"
+def test_a_garbled_upload_is_disputed_and_the_commitments_give_the_sum(change: Callable[[U64], U64]) -> None:
+    """Nobody is named who answers the check truthfully; it has gained nothing."""
+    world, honest = sim.build(), sim.build()
+    coordination.coordinator(honest).play()
+    garbling(world["d"], change)
+    desk, disputes = coordination.coordinator(world), list[pb.Dispute]()
 
+    def listen(org: bytes, kind: str, body: bytes) -> bytes:
+        if kind == "dispute":
+            disputes.append(wire.parse(pb.Dispute, wire.parse(pb.Signed, body).payload))
+        return body
 
-def committing(member: sim.Member, commit: Callable[[object, int, int], bytes]) -> None:
-    """From now on this hospital commits to whatever it likes."""
-    member.machine = replace(member.machine, ports=replace(member.machine.ports, commit=commit))
+    desk.drain(listen)
+    assert [d.code for d in disputes] == ["sum.refused"] * 4
+    assert found(desk) == {("sum.unopened", ()): 4}
+    assert world.chain.head.attested == 1
+    assert world.held(1).state == honest.held(1).state
+    call = desk.calls[-1]
+    assert isinstance(call, AttestCall)
+    assert all(call.signatures)
 
 
 def disputed(world: sim.World, desk: coordination.Desk) -> None:
+    """All dispute, nothing is sealed, and d is named by all."""
     desk.play(until="sum")
     desk.drain()
     assert sorted(desk.records("dispute")) == sorted(world.orgs)
     assert not any(isinstance(call, AttestCall) for call in desk.calls)
+    assert found(desk) == {("checked.commitment", (world["d"].org,)): 4}
+    assert desk.machine.waiting_for(desk.store, desk.view()) == ("seal", world.orgs)
 
 
 def test_a_commitment_to_something_else() -> None:

@@ -172,7 +172,9 @@ def test_lists_are_bounded(name: str, field: str) -> None:
     kind = KINDS[name]
     repeated = kind.DESCRIPTOR.fields_by_name[field]
     most = wire.COUNTS.get((name, field), wire.MAX_PARTIES)
-    item: object = bytes(32) if repeated.type == FieldDescriptor.TYPE_BYTES else 1
+    item: object = 1
+    if repeated.type == FieldDescriptor.TYPE_BYTES:
+        item = bytes(wire.LENGTHS[name][field][0])
     if repeated.message_type:
         item = example(KINDS[repeated.message_type.name])
     message = example(kind)

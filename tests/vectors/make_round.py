@@ -15,9 +15,14 @@ from hashlib import sha256, shake_256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from consent_contracts.signed import sign
 from crypto import envelopes
+from crypto.commitments import ranges
+from crypto.commitments.ranges import Range
 from participants import bundles
+from participants.round.checking import range_context
 from participants.round.closing import handover_info
 from protos import digests, wire
 from protos.consilium.v1 import custody_pb2 as custody
@@ -71,6 +76,7 @@ def make() -> dict[str, Any]:
     before = world.held(0)
     a.open()
     recovery = recovered(world, a)
+    check = checked(world, a)
     a.finish()
     records = {member.name: sealed(a, member) for member in world}
     tip = world.chain.attest(a.sealed())
@@ -104,7 +110,7 @@ def make() -> dict[str, Any]:
         "sponsor_secret": pair("sponsor")[0].hex(),
         "regulator_secret": pair("regulator")[0].hex(),
         "returning_secret": pair("returning")[0].hex(),
-        "messages": [*messages(world, a, tip), *recovery],
+        "messages": [*messages(world, a, tip), *recovery, *check],
         "bundle": bundles.bundle(
             world["a"].store, sim.STUDY, world.spec.canonical(), pair("regulator")[1]
         ).hex(),
@@ -127,6 +133,51 @@ def recovered(world: sim.World, a: Attempt) -> list[dict[str, str]]:
         *(_row("mask-share", "Signed", b, m.org) for m, b in zip(holders, shares, strict=True)),
         _row("recovered-sum", "Sum", wire.encode(message)),
     ]
+
+
+#: What the range proof of the vector says: the fields of the first scalar, and the second of them is at most this.
+RANGE = Range((0,), 42, (1,), (1 << 42) - 7)
+
+
+def checked(world: sim.World, a: Attempt) -> list[dict[str, str]]:
+    """What would be said if the sum had been disputed, and had been out of range."""
+    lock_id, first = a.locked().lock_id, world["a"]
+    dispute = pb.Dispute(lock_id=lock_id, org=first.org, code="sum.refused")
+    signed = sign("dispute", dispute, org=first.org, key=first.agent)
+    asked = wire.encode(pb.CheckRequest(lock_id=lock_id, disputes=[signed]))
+    shown = [member.handle("check", asked)[0][1] for member in world]
+    summed = a.sum()
+    whole = pb.CheckedAll(lock_id=lock_id, checked=map(pb.Signed.FromString, shown), unlocks=summed.unlocks)
+    proof = pb.RangeProof(lock_id=lock_id, org=first.org, proof=range_proof(a, first))
+    proven = sign("range", proof, org=first.org, key=first.agent)
+    ranges_ = wire.encode(pb.Ranges(lock_id=lock_id, proofs=[proven]))
+    accused = [pb.Accused(code="range.missing", orgs=[org]) for org in world.orgs if org != first.org]
+    verdict = pb.Verdict(
+        lock_id=lock_id, org=first.org, about=sha256(ranges_).digest(), accused=accused, sealed=False
+    )
+    return [
+        _row("check", "CheckRequest", asked),
+        *(_row("checked", "Signed", b, m.org) for m, b in zip(world, shown, strict=True)),
+        _row("checked-all", "CheckedAll", wire.encode(whole)),
+        _row("range", "Signed", wire.encode(proven), first.org),
+        _row("ranges", "Ranges", ranges_),
+        _row(
+            "verdict",
+            "Signed",
+            wire.encode(sign("verdict", verdict, org=first.org, key=first.agent)),
+            first.org,
+        ),
+    ]
+
+
+def range_proof(a: Attempt, member: sim.Member) -> bytes:
+    source = custody.InputRecord.FromString(member.store.get(f"{sim.STUDY.hex()}/1", "input-1") or b"")
+    values = np.frombuffer(source.values, "<u8").astype(np.uint64)
+    make_ = member.machine.ports.pedersen
+    assert make_ is not None
+    pedersen, r = make_(len(values), source.fields), int.from_bytes(source.randomness, "big")
+    context = range_context(a.locked().lock_id, member.org)
+    return ranges.prove(pedersen, RANGE, context, (values, r), stream("range"))
 
 
 def _row(kind: str, message: str, body: bytes, org: bytes = b"") -> dict[str, str]:

@@ -60,20 +60,22 @@ class ReadyRecord(_message.Message):
     def __init__(self, g: _Optional[bytes] = ..., self_mask: _Optional[bytes] = ..., pairs: _Optional[_Iterable[_Union[PairSecret, _Mapping]]] = ..., hellos_hash: _Optional[bytes] = ..., hellos: _Optional[_Iterable[_Union[_round_pb2.Signed, _Mapping]]] = ..., message: _Optional[bytes] = ...) -> None: ...
 
 class UploadRecord(_message.Message):
-    __slots__ = ("plan_hash", "group", "headers", "lock_by", "message", "shares")
+    __slots__ = ("plan_hash", "group", "headers", "lock_by", "message", "shares", "pairs")
     PLAN_HASH_FIELD_NUMBER: _ClassVar[int]
     GROUP_FIELD_NUMBER: _ClassVar[int]
     HEADERS_FIELD_NUMBER: _ClassVar[int]
     LOCK_BY_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     SHARES_FIELD_NUMBER: _ClassVar[int]
+    PAIRS_FIELD_NUMBER: _ClassVar[int]
     plan_hash: bytes
     group: bytes
     headers: _containers.RepeatedCompositeFieldContainer[_round_pb2.Signed]
     lock_by: int
     message: bytes
     shares: _containers.RepeatedCompositeFieldContainer[PairSecret]
-    def __init__(self, plan_hash: _Optional[bytes] = ..., group: _Optional[bytes] = ..., headers: _Optional[_Iterable[_Union[_round_pb2.Signed, _Mapping]]] = ..., lock_by: _Optional[int] = ..., message: _Optional[bytes] = ..., shares: _Optional[_Iterable[_Union[PairSecret, _Mapping]]] = ...) -> None: ...
+    pairs: _containers.RepeatedCompositeFieldContainer[PairSecret]
+    def __init__(self, plan_hash: _Optional[bytes] = ..., group: _Optional[bytes] = ..., headers: _Optional[_Iterable[_Union[_round_pb2.Signed, _Mapping]]] = ..., lock_by: _Optional[int] = ..., message: _Optional[bytes] = ..., shares: _Optional[_Iterable[_Union[PairSecret, _Mapping]]] = ..., pairs: _Optional[_Iterable[_Union[PairSecret, _Mapping]]] = ...) -> None: ...
 
 class UnlockedRecord(_message.Message):
     __slots__ = ("set_hash", "inputs_root", "plan_hash")
@@ -94,6 +96,22 @@ class UnlockRecord(_message.Message):
     receipts: _containers.RepeatedCompositeFieldContainer[_round_pb2.Receipt]
     message: bytes
     def __init__(self, lock_id: _Optional[bytes] = ..., receipts: _Optional[_Iterable[_Union[_round_pb2.Receipt, _Mapping]]] = ..., message: _Optional[bytes] = ...) -> None: ...
+
+class RangeRecord(_message.Message):
+    __slots__ = ("message", "rows", "value_bits", "limbs", "most", "accused")
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    VALUE_BITS_FIELD_NUMBER: _ClassVar[int]
+    LIMBS_FIELD_NUMBER: _ClassVar[int]
+    MOST_FIELD_NUMBER: _ClassVar[int]
+    ACCUSED_FIELD_NUMBER: _ClassVar[int]
+    message: bytes
+    rows: _containers.RepeatedScalarFieldContainer[int]
+    value_bits: int
+    limbs: _containers.RepeatedScalarFieldContainer[int]
+    most: bytes
+    accused: _containers.RepeatedCompositeFieldContainer[_round_pb2.Accused]
+    def __init__(self, message: _Optional[bytes] = ..., rows: _Optional[_Iterable[int]] = ..., value_bits: _Optional[int] = ..., limbs: _Optional[_Iterable[int]] = ..., most: _Optional[bytes] = ..., accused: _Optional[_Iterable[_Union[_round_pb2.Accused, _Mapping]]] = ...) -> None: ...
 
 class SealRecord(_message.Message):
     __slots__ = ("seal", "seal_id", "state", "salt", "sum", "randomness", "next_analysis", "message", "accepted")

@@ -260,6 +260,76 @@ class Dispute(_message.Message):
     code: str
     def __init__(self, lock_id: _Optional[bytes] = ..., org: _Optional[bytes] = ..., code: _Optional[str] = ...) -> None: ...
 
+class CheckRequest(_message.Message):
+    __slots__ = ("lock_id", "disputes")
+    LOCK_ID_FIELD_NUMBER: _ClassVar[int]
+    DISPUTES_FIELD_NUMBER: _ClassVar[int]
+    lock_id: bytes
+    disputes: _containers.RepeatedCompositeFieldContainer[Signed]
+    def __init__(self, lock_id: _Optional[bytes] = ..., disputes: _Optional[_Iterable[_Union[Signed, _Mapping]]] = ...) -> None: ...
+
+class Checked(_message.Message):
+    __slots__ = ("lock_id", "org", "sealed")
+    LOCK_ID_FIELD_NUMBER: _ClassVar[int]
+    ORG_FIELD_NUMBER: _ClassVar[int]
+    SEALED_FIELD_NUMBER: _ClassVar[int]
+    lock_id: bytes
+    org: bytes
+    sealed: bytes
+    def __init__(self, lock_id: _Optional[bytes] = ..., org: _Optional[bytes] = ..., sealed: _Optional[bytes] = ...) -> None: ...
+
+class CheckedAll(_message.Message):
+    __slots__ = ("lock_id", "checked", "unlocks", "recovered")
+    LOCK_ID_FIELD_NUMBER: _ClassVar[int]
+    CHECKED_FIELD_NUMBER: _ClassVar[int]
+    UNLOCKS_FIELD_NUMBER: _ClassVar[int]
+    RECOVERED_FIELD_NUMBER: _ClassVar[int]
+    lock_id: bytes
+    checked: _containers.RepeatedCompositeFieldContainer[Signed]
+    unlocks: _containers.RepeatedCompositeFieldContainer[Signed]
+    recovered: _containers.RepeatedCompositeFieldContainer[RecoveredMask]
+    def __init__(self, lock_id: _Optional[bytes] = ..., checked: _Optional[_Iterable[_Union[Signed, _Mapping]]] = ..., unlocks: _Optional[_Iterable[_Union[Signed, _Mapping]]] = ..., recovered: _Optional[_Iterable[_Union[RecoveredMask, _Mapping]]] = ...) -> None: ...
+
+class RangeProof(_message.Message):
+    __slots__ = ("lock_id", "org", "proof")
+    LOCK_ID_FIELD_NUMBER: _ClassVar[int]
+    ORG_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    lock_id: bytes
+    org: bytes
+    proof: bytes
+    def __init__(self, lock_id: _Optional[bytes] = ..., org: _Optional[bytes] = ..., proof: _Optional[bytes] = ...) -> None: ...
+
+class Ranges(_message.Message):
+    __slots__ = ("lock_id", "proofs")
+    LOCK_ID_FIELD_NUMBER: _ClassVar[int]
+    PROOFS_FIELD_NUMBER: _ClassVar[int]
+    lock_id: bytes
+    proofs: _containers.RepeatedCompositeFieldContainer[Signed]
+    def __init__(self, lock_id: _Optional[bytes] = ..., proofs: _Optional[_Iterable[_Union[Signed, _Mapping]]] = ...) -> None: ...
+
+class Accused(_message.Message):
+    __slots__ = ("code", "orgs")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    ORGS_FIELD_NUMBER: _ClassVar[int]
+    code: str
+    orgs: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, code: _Optional[str] = ..., orgs: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class Verdict(_message.Message):
+    __slots__ = ("lock_id", "org", "about", "accused", "sealed")
+    LOCK_ID_FIELD_NUMBER: _ClassVar[int]
+    ORG_FIELD_NUMBER: _ClassVar[int]
+    ABOUT_FIELD_NUMBER: _ClassVar[int]
+    ACCUSED_FIELD_NUMBER: _ClassVar[int]
+    SEALED_FIELD_NUMBER: _ClassVar[int]
+    lock_id: bytes
+    org: bytes
+    about: bytes
+    accused: _containers.RepeatedCompositeFieldContainer[Accused]
+    sealed: bool
+    def __init__(self, lock_id: _Optional[bytes] = ..., org: _Optional[bytes] = ..., about: _Optional[bytes] = ..., accused: _Optional[_Iterable[_Union[Accused, _Mapping]]] = ..., sealed: _Optional[bool] = ...) -> None: ...
+
 class Inputs(_message.Message):
     __slots__ = ("ctx", "hellos", "headers", "lock_by", "lock_id", "receipts")
     CTX_FIELD_NUMBER: _ClassVar[int]

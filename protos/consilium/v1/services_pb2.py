@@ -25,55 +25,57 @@ _sym_db = _symbol_database.Default()
 from protos.consilium.v1 import round_pb2 as protos_dot_consilium_dot_v1_dot_round__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"protos/consilium/v1/services.proto\x12\x0c\x63onsilium.v1\x1a\x1fprotos/consilium/v1/round.proto\"\xc0\x02\n\x05Study\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\"\n\x05phase\x18\x03 \x01(\x0e\x32\x13.consilium.v1.Phase\x12\x11\n\tspec_hash\x18\x04 \x01(\x0c\x12\x0f\n\x07sponsor\x18\x05 \x01(\x0c\x12\x0e\n\x06roster\x18\x06 \x03(\x0c\x12\x10\n\x08\x63onsents\x18\x07 \x03(\x0c\x12\r\n\x05round\x18\x08 \x01(\r\x12\x0f\n\x07\x61ttempt\x18\t \x01(\r\x12\x10\n\x08\x61nalysis\x18\n \x01(\t\x12\x13\n\x0bwaiting_for\x18\x0b \x01(\t\x12\x0f\n\x07missing\x18\x0c \x03(\x0c\x12\x0c\n\x04last\x18\r \x01(\t\x12\x0e\n\x06halted\x18\x0e \x01(\t\x12\r\n\x05seals\x18\x0f \x01(\r\x12\x10\n\x08releases\x18\x10 \x01(\r\x12\x0e\n\x06needed\x18\x11 \x01(\r\x12\x0c\n\x04spec\x18\x12 \x01(\x0c\"8\n\rSubmitRequest\x12\'\n\x05offer\x18\x01 \x01(\x0b\x32\x18.consilium.v1.StudyOffer\"\x1b\n\nGetRequest\x12\r\n\x05study\x18\x01 \x01(\x0c\"/\n\x0bListRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\x0c\"B\n\x0cListResponse\x12$\n\x07studies\x18\x01 \x03(\x0b\x32\x13.consilium.v1.Study\x12\x0c\n\x04next\x18\x02 \x01(\x0c\"1\n\x0cWatchRequest\x12\r\n\x05study\x18\x01 \x01(\x0c\x12\x12\n\nafter_seal\x18\x02 \x01(\r\"c\n\nStudyEvent\x12$\n\x05state\x18\x01 \x01(\x0b\x32\x13.consilium.v1.StudyH\x00\x12&\n\x04seal\x18\x02 \x01(\x0b\x32\x16.consilium.v1.SealInfoH\x00\x42\x07\n\x05\x65vent\"/\n\x0cStartRequest\x12\r\n\x05study\x18\x01 \x01(\x0c\x12\x10\n\x08\x61t_least\x18\x02 \x01(\r\"\x1e\n\rCancelRequest\x12\r\n\x05study\x18\x01 \x01(\x0c\"\x1e\n\rResultRequest\x12\r\n\x05study\x18\x01 \x01(\x0c\"6\n\x0bReleasePart\x12\x0b\n\x03org\x18\x01 \x01(\x0c\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0c\n\x04last\x18\x03 \x01(\x08\"_\n\x08SealInfo\x12\x0e\n\x06number\x18\x01 \x01(\r\x12\x0f\n\x07seal_id\x18\x02 \x01(\x0c\x12\x10\n\x08\x61nalysis\x18\x03 \x01(\t\x12\x0f\n\x07members\x18\x04 \x03(\x0c\x12\x0f\n\x07signers\x18\x05 \x03(\x0c\"0\n\x10ListSealsRequest\x12\r\n\x05study\x18\x01 \x01(\x0c\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\r\"H\n\x11ListSealsResponse\x12%\n\x05seals\x18\x01 \x03(\x0b\x32\x16.consilium.v1.SealInfo\x12\x0c\n\x04next\x18\x02 \x01(\r\"!\n\x10GetBundleRequest\x12\r\n\x05study\x18\x01 \x01(\x0c\"P\n\nBundlePart\x12\x0e\n\x04spec\x18\x01 \x01(\x0cH\x00\x12*\n\x05round\x18\x02 \x01(\x0b\x32\x19.consilium.v1.SealedRoundH\x00\x42\x06\n\x04part\"\x1f\n\x0eVerdictRequest\x12\r\n\x05study\x18\x01 \x01(\x0c\"E\n\x05\x43heck\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0f\n\x07outcome\x18\x03 \x01(\t\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\"\x98\x01\n\x0fVerdictResponse\x12#\n\x06\x63hecks\x18\x01 \x03(\x0b\x32\x13.consilium.v1.Check\x12\r\n\x05\x62lock\x18\x02 \x01(\x04\x12\x0e\n\x06\x65vents\x18\x03 \x01(\r\x12\r\n\x05locks\x18\x04 \x01(\r\x12\r\n\x05seals\x18\x05 \x01(\r\x12\x12\n\nsignatures\x18\x06 \x01(\r\x12\x0f\n\x07made_at\x18\x07 \x01(\x04*\x87\x01\n\x05Phase\x12\x15\n\x11PHASE_UNSPECIFIED\x10\x00\x12\x0b\n\x07OFFERED\x10\x01\x12\x0c\n\x08\x41WAITING\x10\x02\x12\x0b\n\x07RUNNING\x10\x03\x12\n\n\x06HALTED\x10\x04\x12\n\n\x06SEALED\x10\x05\x12\x0c\n\x08\x46INISHED\x10\x06\x12\r\n\tCANCELLED\x10\x07\x12\n\n\x06\x43LOSED\x10\x08\x32\xba\x03\n\x0cStudyService\x12:\n\x06Submit\x12\x1b.consilium.v1.SubmitRequest\x1a\x13.consilium.v1.Study\x12\x34\n\x03Get\x12\x18.consilium.v1.GetRequest\x1a\x13.consilium.v1.Study\x12=\n\x04List\x12\x19.consilium.v1.ListRequest\x1a\x1a.consilium.v1.ListResponse\x12?\n\x05Watch\x12\x1a.consilium.v1.WatchRequest\x1a\x18.consilium.v1.StudyEvent0\x01\x12\x38\n\x05Start\x12\x1a.consilium.v1.StartRequest\x1a\x13.consilium.v1.Study\x12:\n\x06\x43\x61ncel\x12\x1b.consilium.v1.CancelRequest\x1a\x13.consilium.v1.Study\x12\x42\n\x06Result\x12\x1b.consilium.v1.ResultRequest\x1a\x19.consilium.v1.ReleasePart0\x01\x32\xb3\x02\n\x0c\x41uditService\x12\x44\n\x0bListStudies\x12\x19.consilium.v1.ListRequest\x1a\x1a.consilium.v1.ListResponse\x12L\n\tListSeals\x12\x1e.consilium.v1.ListSealsRequest\x1a\x1f.consilium.v1.ListSealsResponse\x12G\n\tGetBundle\x12\x1e.consilium.v1.GetBundleRequest\x1a\x18.consilium.v1.BundlePart0\x01\x12\x46\n\x07Verdict\x12\x1c.consilium.v1.VerdictRequest\x1a\x1d.consilium.v1.VerdictResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"protos/consilium/v1/services.proto\x12\x0c\x63onsilium.v1\x1a\x1fprotos/consilium/v1/round.proto\"\xeb\x02\n\x05Study\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\"\n\x05phase\x18\x03 \x01(\x0e\x32\x13.consilium.v1.Phase\x12\x11\n\tspec_hash\x18\x04 \x01(\x0c\x12\x0f\n\x07sponsor\x18\x05 \x01(\x0c\x12\x0e\n\x06roster\x18\x06 \x03(\x0c\x12\x10\n\x08\x63onsents\x18\x07 \x03(\x0c\x12\r\n\x05round\x18\x08 \x01(\r\x12\x0f\n\x07\x61ttempt\x18\t \x01(\r\x12\x10\n\x08\x61nalysis\x18\n \x01(\t\x12\x13\n\x0bwaiting_for\x18\x0b \x01(\t\x12\x0f\n\x07missing\x18\x0c \x03(\x0c\x12\x0c\n\x04last\x18\r \x01(\t\x12\x0e\n\x06halted\x18\x0e \x01(\t\x12\r\n\x05seals\x18\x0f \x01(\r\x12\x10\n\x08releases\x18\x10 \x01(\r\x12\x0e\n\x06needed\x18\x11 \x01(\r\x12\x0c\n\x04spec\x18\x12 \x01(\x0c\x12)\n\x07\x61\x63\x63used\x18\x13 \x03(\x0b\x32\x18.consilium.v1.Accusation\"C\n\nAccusation\x12\r\n\x05round\x18\x01 \x01(\r\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0c\n\x04orgs\x18\x03 \x03(\x0c\x12\n\n\x02\x62y\x18\x04 \x03(\x0c\"8\n\rSubmitRequest\x12\'\n\x05offer\x18\x01 \x01(\x0b\x32\x18.consilium.v1.StudyOffer\"\x1b\n\nGetRequest\x12\r\n\x05study\x18\x01 \x01(\x0c\"/\n\x0bListRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\x0c\"B\n\x0cListResponse\x12$\n\x07studies\x18\x01 \x03(\x0b\x32\x13.consilium.v1.Study\x12\x0c\n\x04next\x18\x02 \x01(\x0c\"1\n\x0cWatchRequest\x12\r\n\x05study\x18\x01 \x01(\x0c\x12\x12\n\nafter_seal\x18\x02 \x01(\r\"c\n\nStudyEvent\x12$\n\x05state\x18\x01 \x01(\x0b\x32\x13.consilium.v1.StudyH\x00\x12&\n\x04seal\x18\x02 \x01(\x0b\x32\x16.consilium.v1.SealInfoH\x00\x42\x07\n\x05\x65vent\"/\n\x0cStartRequest\x12\r\n\x05study\x18\x01 \x01(\x0c\x12\x10\n\x08\x61t_least\x18\x02 \x01(\r\"\x1e\n\rCancelRequest\x12\r\n\x05study\x18\x01 \x01(\x0c\"\x1e\n\rResultRequest\x12\r\n\x05study\x18\x01 \x01(\x0c\"6\n\x0bReleasePart\x12\x0b\n\x03org\x18\x01 \x01(\x0c\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0c\n\x04last\x18\x03 \x01(\x08\"_\n\x08SealInfo\x12\x0e\n\x06number\x18\x01 \x01(\r\x12\x0f\n\x07seal_id\x18\x02 \x01(\x0c\x12\x10\n\x08\x61nalysis\x18\x03 \x01(\t\x12\x0f\n\x07members\x18\x04 \x03(\x0c\x12\x0f\n\x07signers\x18\x05 \x03(\x0c\"0\n\x10ListSealsRequest\x12\r\n\x05study\x18\x01 \x01(\x0c\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\r\"H\n\x11ListSealsResponse\x12%\n\x05seals\x18\x01 \x03(\x0b\x32\x16.consilium.v1.SealInfo\x12\x0c\n\x04next\x18\x02 \x01(\r\"!\n\x10GetBundleRequest\x12\r\n\x05study\x18\x01 \x01(\x0c\"P\n\nBundlePart\x12\x0e\n\x04spec\x18\x01 \x01(\x0cH\x00\x12*\n\x05round\x18\x02 \x01(\x0b\x32\x19.consilium.v1.SealedRoundH\x00\x42\x06\n\x04part\"\x1f\n\x0eVerdictRequest\x12\r\n\x05study\x18\x01 \x01(\x0c\"E\n\x05\x43heck\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0f\n\x07outcome\x18\x03 \x01(\t\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\"\x98\x01\n\x0fVerdictResponse\x12#\n\x06\x63hecks\x18\x01 \x03(\x0b\x32\x13.consilium.v1.Check\x12\r\n\x05\x62lock\x18\x02 \x01(\x04\x12\x0e\n\x06\x65vents\x18\x03 \x01(\r\x12\r\n\x05locks\x18\x04 \x01(\r\x12\r\n\x05seals\x18\x05 \x01(\r\x12\x12\n\nsignatures\x18\x06 \x01(\r\x12\x0f\n\x07made_at\x18\x07 \x01(\x04*\x87\x01\n\x05Phase\x12\x15\n\x11PHASE_UNSPECIFIED\x10\x00\x12\x0b\n\x07OFFERED\x10\x01\x12\x0c\n\x08\x41WAITING\x10\x02\x12\x0b\n\x07RUNNING\x10\x03\x12\n\n\x06HALTED\x10\x04\x12\n\n\x06SEALED\x10\x05\x12\x0c\n\x08\x46INISHED\x10\x06\x12\r\n\tCANCELLED\x10\x07\x12\n\n\x06\x43LOSED\x10\x08\x32\xba\x03\n\x0cStudyService\x12:\n\x06Submit\x12\x1b.consilium.v1.SubmitRequest\x1a\x13.consilium.v1.Study\x12\x34\n\x03Get\x12\x18.consilium.v1.GetRequest\x1a\x13.consilium.v1.Study\x12=\n\x04List\x12\x19.consilium.v1.ListRequest\x1a\x1a.consilium.v1.ListResponse\x12?\n\x05Watch\x12\x1a.consilium.v1.WatchRequest\x1a\x18.consilium.v1.StudyEvent0\x01\x12\x38\n\x05Start\x12\x1a.consilium.v1.StartRequest\x1a\x13.consilium.v1.Study\x12:\n\x06\x43\x61ncel\x12\x1b.consilium.v1.CancelRequest\x1a\x13.consilium.v1.Study\x12\x42\n\x06Result\x12\x1b.consilium.v1.ResultRequest\x1a\x19.consilium.v1.ReleasePart0\x01\x32\xb3\x02\n\x0c\x41uditService\x12\x44\n\x0bListStudies\x12\x19.consilium.v1.ListRequest\x1a\x1a.consilium.v1.ListResponse\x12L\n\tListSeals\x12\x1e.consilium.v1.ListSealsRequest\x1a\x1f.consilium.v1.ListSealsResponse\x12G\n\tGetBundle\x12\x1e.consilium.v1.GetBundleRequest\x1a\x18.consilium.v1.BundlePart0\x01\x12\x46\n\x07Verdict\x12\x1c.consilium.v1.VerdictRequest\x1a\x1d.consilium.v1.VerdictResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.consilium.v1.services_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PHASE']._serialized_start=1531
-  _globals['_PHASE']._serialized_end=1666
+  _globals['_PHASE']._serialized_start=1643
+  _globals['_PHASE']._serialized_end=1778
   _globals['_STUDY']._serialized_start=86
-  _globals['_STUDY']._serialized_end=406
-  _globals['_SUBMITREQUEST']._serialized_start=408
-  _globals['_SUBMITREQUEST']._serialized_end=464
-  _globals['_GETREQUEST']._serialized_start=466
-  _globals['_GETREQUEST']._serialized_end=493
-  _globals['_LISTREQUEST']._serialized_start=495
-  _globals['_LISTREQUEST']._serialized_end=542
-  _globals['_LISTRESPONSE']._serialized_start=544
-  _globals['_LISTRESPONSE']._serialized_end=610
-  _globals['_WATCHREQUEST']._serialized_start=612
-  _globals['_WATCHREQUEST']._serialized_end=661
-  _globals['_STUDYEVENT']._serialized_start=663
-  _globals['_STUDYEVENT']._serialized_end=762
-  _globals['_STARTREQUEST']._serialized_start=764
-  _globals['_STARTREQUEST']._serialized_end=811
-  _globals['_CANCELREQUEST']._serialized_start=813
-  _globals['_CANCELREQUEST']._serialized_end=843
-  _globals['_RESULTREQUEST']._serialized_start=845
-  _globals['_RESULTREQUEST']._serialized_end=875
-  _globals['_RELEASEPART']._serialized_start=877
-  _globals['_RELEASEPART']._serialized_end=931
-  _globals['_SEALINFO']._serialized_start=933
-  _globals['_SEALINFO']._serialized_end=1028
-  _globals['_LISTSEALSREQUEST']._serialized_start=1030
-  _globals['_LISTSEALSREQUEST']._serialized_end=1078
-  _globals['_LISTSEALSRESPONSE']._serialized_start=1080
-  _globals['_LISTSEALSRESPONSE']._serialized_end=1152
-  _globals['_GETBUNDLEREQUEST']._serialized_start=1154
-  _globals['_GETBUNDLEREQUEST']._serialized_end=1187
-  _globals['_BUNDLEPART']._serialized_start=1189
-  _globals['_BUNDLEPART']._serialized_end=1269
-  _globals['_VERDICTREQUEST']._serialized_start=1271
-  _globals['_VERDICTREQUEST']._serialized_end=1302
-  _globals['_CHECK']._serialized_start=1304
-  _globals['_CHECK']._serialized_end=1373
-  _globals['_VERDICTRESPONSE']._serialized_start=1376
-  _globals['_VERDICTRESPONSE']._serialized_end=1528
-  _globals['_STUDYSERVICE']._serialized_start=1669
-  _globals['_STUDYSERVICE']._serialized_end=2111
-  _globals['_AUDITSERVICE']._serialized_start=2114
-  _globals['_AUDITSERVICE']._serialized_end=2421
+  _globals['_STUDY']._serialized_end=449
+  _globals['_ACCUSATION']._serialized_start=451
+  _globals['_ACCUSATION']._serialized_end=518
+  _globals['_SUBMITREQUEST']._serialized_start=520
+  _globals['_SUBMITREQUEST']._serialized_end=576
+  _globals['_GETREQUEST']._serialized_start=578
+  _globals['_GETREQUEST']._serialized_end=605
+  _globals['_LISTREQUEST']._serialized_start=607
+  _globals['_LISTREQUEST']._serialized_end=654
+  _globals['_LISTRESPONSE']._serialized_start=656
+  _globals['_LISTRESPONSE']._serialized_end=722
+  _globals['_WATCHREQUEST']._serialized_start=724
+  _globals['_WATCHREQUEST']._serialized_end=773
+  _globals['_STUDYEVENT']._serialized_start=775
+  _globals['_STUDYEVENT']._serialized_end=874
+  _globals['_STARTREQUEST']._serialized_start=876
+  _globals['_STARTREQUEST']._serialized_end=923
+  _globals['_CANCELREQUEST']._serialized_start=925
+  _globals['_CANCELREQUEST']._serialized_end=955
+  _globals['_RESULTREQUEST']._serialized_start=957
+  _globals['_RESULTREQUEST']._serialized_end=987
+  _globals['_RELEASEPART']._serialized_start=989
+  _globals['_RELEASEPART']._serialized_end=1043
+  _globals['_SEALINFO']._serialized_start=1045
+  _globals['_SEALINFO']._serialized_end=1140
+  _globals['_LISTSEALSREQUEST']._serialized_start=1142
+  _globals['_LISTSEALSREQUEST']._serialized_end=1190
+  _globals['_LISTSEALSRESPONSE']._serialized_start=1192
+  _globals['_LISTSEALSRESPONSE']._serialized_end=1264
+  _globals['_GETBUNDLEREQUEST']._serialized_start=1266
+  _globals['_GETBUNDLEREQUEST']._serialized_end=1299
+  _globals['_BUNDLEPART']._serialized_start=1301
+  _globals['_BUNDLEPART']._serialized_end=1381
+  _globals['_VERDICTREQUEST']._serialized_start=1383
+  _globals['_VERDICTREQUEST']._serialized_end=1414
+  _globals['_CHECK']._serialized_start=1416
+  _globals['_CHECK']._serialized_end=1485
+  _globals['_VERDICTRESPONSE']._serialized_start=1488
+  _globals['_VERDICTRESPONSE']._serialized_end=1640
+  _globals['_STUDYSERVICE']._serialized_start=1781
+  _globals['_STUDYSERVICE']._serialized_end=2223
+  _globals['_AUDITSERVICE']._serialized_start=2226
+  _globals['_AUDITSERVICE']._serialized_end=2533
 # @@protoc_insertion_point(module_scope)

@@ -30,7 +30,7 @@ CANCELLED: Phase
 CLOSED: Phase
 
 class Study(_message.Message):
-    __slots__ = ("id", "name", "phase", "spec_hash", "sponsor", "roster", "consents", "round", "attempt", "analysis", "waiting_for", "missing", "last", "halted", "seals", "releases", "needed", "spec")
+    __slots__ = ("id", "name", "phase", "spec_hash", "sponsor", "roster", "consents", "round", "attempt", "analysis", "waiting_for", "missing", "last", "halted", "seals", "releases", "needed", "spec", "accused")
     ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     PHASE_FIELD_NUMBER: _ClassVar[int]
@@ -49,6 +49,7 @@ class Study(_message.Message):
     RELEASES_FIELD_NUMBER: _ClassVar[int]
     NEEDED_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
+    ACCUSED_FIELD_NUMBER: _ClassVar[int]
     id: bytes
     name: str
     phase: Phase
@@ -67,7 +68,20 @@ class Study(_message.Message):
     releases: int
     needed: int
     spec: bytes
-    def __init__(self, id: _Optional[bytes] = ..., name: _Optional[str] = ..., phase: _Optional[_Union[Phase, str]] = ..., spec_hash: _Optional[bytes] = ..., sponsor: _Optional[bytes] = ..., roster: _Optional[_Iterable[bytes]] = ..., consents: _Optional[_Iterable[bytes]] = ..., round: _Optional[int] = ..., attempt: _Optional[int] = ..., analysis: _Optional[str] = ..., waiting_for: _Optional[str] = ..., missing: _Optional[_Iterable[bytes]] = ..., last: _Optional[str] = ..., halted: _Optional[str] = ..., seals: _Optional[int] = ..., releases: _Optional[int] = ..., needed: _Optional[int] = ..., spec: _Optional[bytes] = ...) -> None: ...
+    accused: _containers.RepeatedCompositeFieldContainer[Accusation]
+    def __init__(self, id: _Optional[bytes] = ..., name: _Optional[str] = ..., phase: _Optional[_Union[Phase, str]] = ..., spec_hash: _Optional[bytes] = ..., sponsor: _Optional[bytes] = ..., roster: _Optional[_Iterable[bytes]] = ..., consents: _Optional[_Iterable[bytes]] = ..., round: _Optional[int] = ..., attempt: _Optional[int] = ..., analysis: _Optional[str] = ..., waiting_for: _Optional[str] = ..., missing: _Optional[_Iterable[bytes]] = ..., last: _Optional[str] = ..., halted: _Optional[str] = ..., seals: _Optional[int] = ..., releases: _Optional[int] = ..., needed: _Optional[int] = ..., spec: _Optional[bytes] = ..., accused: _Optional[_Iterable[_Union[Accusation, _Mapping]]] = ...) -> None: ...
+
+class Accusation(_message.Message):
+    __slots__ = ("round", "code", "orgs", "by")
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    ORGS_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    round: int
+    code: str
+    orgs: _containers.RepeatedScalarFieldContainer[bytes]
+    by: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, round: _Optional[int] = ..., code: _Optional[str] = ..., orgs: _Optional[_Iterable[bytes]] = ..., by: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class SubmitRequest(_message.Message):
     __slots__ = ("offer",)

@@ -85,7 +85,7 @@ def test_pair_keys_agree_and_cancel(size: int) -> None:
     for me in orgs:
         mine = {j: told[me, j] for j in orgs if j != me}
         theirs = {j: told[j, me] for j in orgs if j != me}
-        add, subtract = secrets.pair_keys(me, mine, theirs, plan)
+        add, subtract = secrets.signs(me, secrets.pair_keys(me, mine, theirs, plan))
         added, taken = added + add, taken + subtract
         blinded += secrets.blinded(randomness[me], add, subtract)
     assert sorted(added) == sorted(taken)
