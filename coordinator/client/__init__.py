@@ -13,10 +13,11 @@ and the chain, which the client checks itself.
 
 from coordinator.client.client import Consilium, StudyHandle
 from coordinator.client.kit import Kit, Sponsor
-from coordinator.client.model import Check, Phase, Seal, StudyEvent, StudyState, Verdict
+from coordinator.client.model import Accusation, Check, Phase, Seal, StudyEvent, StudyState, Verdict
 from coordinator.sponsor import Result
 
 __all__ = [
+    "Accusation",
     "Check",
     "Consilium",
     "Kit",

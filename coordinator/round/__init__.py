@@ -8,7 +8,8 @@ chain to lock and to attest. It holds no key. Rules of the machine:
   of the chain next. Called again, it says nothing that is already recorded.
 * Before the lock a silent or refusing hospital is left out by a new attempt, as long as enough remain and no sum
   of an exact analysis was opened with it. After the lock nobody is left out: the round waits, and in the end has
-  the self-mask of one that died recovered by its peers.
+  the self-mask of one that died recovered by its peers. A disputed sum is checked against the commitments by
+  all of the set, who name whoever stands against it.
 """
 
 from coordinator.round.checking import Accusation

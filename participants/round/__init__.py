@@ -22,6 +22,11 @@ Sum        fewer than three tries, ranges and       try-1..3, seal (state,      
            commitments hold                         sum, randomness)
 Outputs    a committee's, in the place of Sum;      as Sum                      as Sum
            nothing is unlocked for it
+Check      somebody of the set disputes the sum;    checked                     Checked
+           the lock lives, and I unlocked it
+CheckedAll as Check; of the whole set               seal, verdict or range      Seal, Verdict or
+                                                                                RangeProof
+Ranges     as Check; I proved mine                  verdict                     Verdict
 Attested   the chain says so and it is my seal      state; the rest is deleted  –
 =========  =======================================  ==========================  ===================
 """

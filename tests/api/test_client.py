@@ -100,6 +100,9 @@ def test_the_lies_begin_from_something_true(lying: tuple[Liar, Consilium]) -> No
         {"name": "\u202eevil"},
         {"analysis": "a" * 500},
         {"spec": b"[]"},
+        {"accused": [api.Accusation(code="\x1b[2Jnobody")]},
+        {"accused": [api.Accusation(code="range.proof", orgs=[b"\1" * 19])]},
+        {"accused": [api.Accusation(code="range.proof", by=[b""])]},
     ],
     ids=str,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,10 +12,14 @@ import pytest
 from analytics.study import StudySpec
 from consent_contracts.auditor import audit
 from consilium_errors import Hostile, Misuse, Refused
-from coordinator.client import Phase, Seal, StudyEvent, StudyState
+from coordinator.client import Accusation, Phase, Seal, StudyEvent, StudyState
+from deploy.commands.screens import line
+from participants.analyst import SpecAnalyst
+from participants.round import Ports
 from protos import wire
 from protos.consilium.v1 import round_pb2 as pb
 from tests.api.stand import SITES, Stand
+from tests.attacks.liars import Garbling, one_more
 from tests.conftest import tiny_spec, tiny_table
 
 
@@ -58,6 +63,34 @@ def test_a_study_from_submission_to_result(stand: Stand) -> None:
     theirs = stand.client("regulator").verdict(study.id)
     assert not theirs.failed
     assert (theirs.seals, theirs.signatures) == (verdict.seals, verdict.signatures)
+
+
+def test_a_garbled_sum_and_whoever_is_accused_are_seen(stand: Stand) -> None:
+    """The study ends right, and says that a sum did not open; names are told as the sites are called."""
+    spec = stand.spec("garbled", sum_="fhe")
+    liar = stand.seat("d").hospital
+    honest = liar._ports
+
+    def garbled(name: str, analyst: SpecAnalyst) -> Ports:
+        made = honest(name, analyst)
+        if analyst.spec.id != spec.id:
+            return made
+        return replace(made, scheme=Garbling(made.scheme, one_more))  # type: ignore[arg-type]
+
+    liar._ports = garbled
+    study = stand.client().submit(spec)
+    study.start()
+    for name in SITES:
+        stand.consent(study.id, spec, name)
+    stand.wait(lambda: study.get().phase is Phase.FINISHED)
+    state = study.get()
+    orgs = {name: stand.seat(name).desk.org for name in SITES}
+    assert state.accused == (Accusation(1, "sum.unopened", (), tuple(sorted(orgs.values()))),)
+    names = {org: name for name, org in orgs.items()}
+    assert "round 1: sum.unopened, nobody named, by 4" in line(state, names.__getitem__).plain
+    pair = Accusation(2, "checked.pair", tuple(sorted((orgs["a"], orgs["c"]))), tuple(orgs.values()))
+    shown = line(replace(state, accused=(pair,)), names.__getitem__).plain
+    assert "round 2: checked.pair, a or c, by 4" in shown or "checked.pair, c or a, by 4" in shown
 
 
 def test_a_submission_may_be_repeated(stand: Stand) -> None:

@@ -39,6 +39,12 @@ class Garbling:
         return self._real.encrypt(seed, changed)
 
 
+def at_first(change: Callable[[U64], U64]) -> Callable[[U64], U64]:
+    """Only the first time."""
+    rest = [change]
+    return lambda c: rest.pop()(c) if rest else c
+
+
 def one_more(c: U64) -> U64:
     return c + np.array([1, *[0] * (len(c) - 1)], np.uint64)
 

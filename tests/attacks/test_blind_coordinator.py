@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 
 from analytics.study import StudySpec
-from consilium_errors import Refused
+from consent_contracts.auditor import audit
+from consilium_errors import Hostile, Refused
+from crypto import envelopes
 from crypto.kdf import derive
 from crypto.secure_sum.packing import Packing
+from participants import bundles
+from participants.analyst import SpecAnalyst
+from participants.round import Ports
 from protos import wire
 from protos.consilium.v1 import custody_pb2 as custody
 from protos.consilium.v1 import round_pb2 as pb
 from tests.attacks.adversary import Adversary, Fields
 from tests.attacks.expect import stopped
+from tests.attacks.liars import Garbling, at_first, one_more
 from tests.attacks.rogue import Attempt
 from tests.attacks.table import Ring, Rogue, written
 from tests.conftest import tiny_spec
@@ -54,7 +61,19 @@ class Whole:
 
 @pytest.fixture(scope="module")
 def whole(ring: Ring) -> Whole:
+    """Two rounds; the first sum is garbled by a hospital, and opened by the check."""
     known = Whole(ring, tiny_spec("blind", rounds=2))
+    liar = ring.seat("d").hospital
+    honest = liar._ports
+
+    def garbled(name: str, analyst: SpecAnalyst) -> Ports:
+        made = honest(name, analyst)
+        if analyst.spec.id != known.spec.id:
+            return made
+        scheme = Garbling(made.scheme, at_first(one_more))
+        return replace(made, scheme=scheme)  # type: ignore[arg-type]
+
+    liar._ports = garbled
 
     def ear(to: bytes, mail: pb.Mail) -> None:
         known.letters.append((mail.kind, bytes(mail.body)))
@@ -76,7 +95,21 @@ def reads(adversary: Adversary, victim: bytes, truths: list[Fields]) -> bool:
 def test_the_study_really_ran(whole: Whole) -> None:
     kinds = {kind for kind, _ in whole.letters}
     assert {"offer", "task", "hellos", "plan", "locked", "sum", "attested", "release", "seal"} <= kinds
+    assert {"dispute", "check", "checked", "checked-all", "verdict"} <= kinds
     assert all(len(whole.truths(org)) == 2 for org in whole.disks)
+    [found] = whole.ring.council.coordinator.status(whole.study).accused
+    assert (found.round, found.code, found.orgs) == (1, "sum.unopened", ())
+    assert set(found.by) == set(whole.disks)
+
+
+def test_a_study_of_which_a_check_opened_a_round_passes_the_audit(whole: Whole, quick_chain: str) -> None:
+    council = whole.ring.council
+    for name in whole.spec.sites:
+        store, spec = whole.ring.seat(name).hospital.store, whole.spec.canonical()
+        sealed = bundles.bundle(store, whole.study, spec, envelopes.public_of(council.regulator_secret))
+        verdict = audit(quick_chain, council.addresses, bundle=sealed, regulator_key=council.regulator_secret)
+        assert not verdict.failed, verdict.failed
+        assert verdict.openings == 2
 
 
 def test_no_secret_of_a_hospital_ever_passes(whole: Whole) -> None:
@@ -104,6 +137,7 @@ def secrets_of(rows: Rows) -> Iterator[bytes]:
             case "upload":
                 upload = custody.UploadRecord.FromString(body)
                 yield from (upload.group, derive("bfv", upload.group), derive("salt", upload.group))
+                yield from (pair.secret for pair in upload.pairs)
             case "seal":
                 seal = custody.SealRecord.FromString(body)
                 yield from (seal.state, seal.salt, seal.sum, seal.randomness)
@@ -121,6 +155,33 @@ def test_the_coordinator_alone(whole: Whole) -> None:
         tried += 1
         assert not any(np.any(guess == t) for t in truths)
     assert tried > 100
+
+
+def test_no_opening_of_a_check_is_the_coordinators_to_read(whole: Whole) -> None:
+    """Every 32 bytes that it ever saw, as the key or as the group's secret, open none; the group's secret does."""
+    shown = [wire.parse(pb.Signed, body) for kind, body in whole.letters if kind == "checked"]
+    assert {signed.sender for signed in shown} == set(whole.disks)
+    words = whole.adversary().words()
+    assert len(words) > 50
+    groups = {
+        custody.UploadRecord.FromString(b).group
+        for _, slot, b in whole.disks[min(whole.disks)]
+        if slot == "upload"
+    }
+
+    def opens(words: set[bytes], checked: pb.Checked) -> int:
+        count = 0
+        for word in words:
+            for key in (word, derive("checked", word, checked.org, checked.lock_id)):
+                with suppress(Hostile):
+                    envelopes.open_once(key, checked.lock_id, checked.sealed)
+                    count += 1
+        return count
+
+    for signed in shown:
+        checked = wire.parse(pb.Checked, signed.payload)
+        assert opens(words, checked) == 0
+        assert opens(groups, checked) == 1
 
 
 def test_the_guessing_would_find_a_key_that_passed(whole: Whole) -> None:

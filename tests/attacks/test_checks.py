@@ -496,3 +496,77 @@ def test_a_verdict_accuses_one_or_two_of_the_set(accused: str) -> None:
     desk.drain(only(d, "verdict", wild))
     assert [kind for kind, _ in desk.dropped] == ["verdict"]
     assert found(desk) == {("sum.unopened", ()): 3}
+
+
+# a death at every record ------------------------------------------------------------------------------------
+
+
+class Mortal:
+    """A hospital that dies before each record, lives again, dies before it can speak, and lives again."""
+
+    def __init__(self, member: sim.Member) -> None:
+        self.member, self.deaths = member, list[str]()
+
+    def handle(self, kind: str, body: bytes) -> list[tuple[str, bytes]]:
+        """Each look at the message is that of a new life: nothing is kept but the records."""
+        its = self.member
+        while True:
+            step = its.machine.handle(kind, body, its.store, its.view())
+            if not step.records:
+                return list(step.send)
+            self.deaths.append(kind)  # before the record: what was made is lost with the life
+            step = its.machine.handle(kind, body, its.store, its.view())
+            its.apply(step)  # after it: the next life finds the record, and answers from it
+
+
+@pytest.mark.parametrize("out_of_range", [False, True])
+def test_hospitals_die_at_every_record_of_a_check(
+    monkeypatch: pytest.MonkeyPatch, out_of_range: bool
+) -> None:
+    """A proof that was made and not recorded was never seen: another may be made."""
+    world = sim.build()
+    d = world["d"]
+    if out_of_range:
+        far_beyond(d)
+    else:
+        garbling(d)
+    mortals = [Mortal(member) for member in world]
+    for mortal in mortals:
+        monkeypatch.setattr(mortal.member, "handle", mortal.handle)
+    desk = coordination.coordinator(world)
+    desk.drain(lying(desk, d, consistent) if out_of_range else None)
+    kinds = ["check", "checked-all", *(["ranges"] if out_of_range else [])]
+    assert all(set(kinds) <= set(mortal.deaths) for mortal in mortals)
+    if out_of_range:
+        assert found(desk) == {("range.proof", (d.org,)): 4}
+    else:
+        assert found(desk) == {("sum.unopened", ()): 4}
+        assert world.held(1).state == honest_state()
+
+
+def test_the_coordinator_dies_at_every_record_of_a_check() -> None:
+    """Nothing is kept in memory: a machine made anew at each step, each step lost once, goes the same way."""
+    world = sim.build()
+    d = world["d"]
+    far_beyond(d)
+    desk = coordination.coordinator(world)
+    advance, receive = desk.machine.advance, desk.machine.receive
+    lost = set[str]()
+
+    class Forgetful:
+        def __getattr__(self, name: str) -> object:
+            return getattr(machine, name)
+
+        def advance(self, *now: object) -> object:
+            step = advance(*now)  # type: ignore[arg-type]
+            lost.update(record.slot.split("-")[0] for record in step.records)
+            return advance(*now)  # type: ignore[arg-type]
+
+        def receive(self, *now: object) -> object:
+            receive(*now)  # type: ignore[arg-type]
+            return receive(*now)  # type: ignore[arg-type]
+
+    machine, desk.machine = desk.machine, Forgetful()  # type: ignore[assignment]
+    desk.drain(lying(desk, d, consistent))
+    assert {"check", "all", "ranging", "ranges"} <= lost
+    assert found(desk) == {("range.proof", (d.org,)): 4}

@@ -19,7 +19,9 @@ from participants.round.machine import STEPS
 from protos import wire
 from protos.consilium.v1 import round_pb2 as pb
 from tests.attacks import coordination, sim
+from tests.attacks.liars import garbling
 from tests.attacks.rogue import Attempt
+from tests.attacks.test_check_privacy import everybody, request
 
 some = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 SIGNED: dict[str, type[Message]] = {
@@ -28,6 +30,8 @@ SIGNED: dict[str, type[Message]] = {
     "box": pb.Box,
     "unlock": pb.Unlock,
     "seal": pb.SealShare,
+    "dispute": pb.Dispute,
+    "checked": pb.Checked,
 }
 
 
@@ -50,6 +54,8 @@ def _stage(kind: str) -> Stage:
         ("plan", a.gather, lambda: wire.encode(a.plan_for(me))),
         ("locked", lambda: a.load().lock(), lambda: wire.encode(a.locked())),
         ("sum", a.open, lambda: wire.encode(a.sum())),
+        ("check", lambda: None, lambda: request(world, a.locked().lock_id)),
+        ("checked-all", lambda: None, lambda: wire.encode(everybody(world, a))),
     ]
     for name, advance, body in steps:
         advance()
@@ -59,7 +65,7 @@ def _stage(kind: str) -> Stage:
 
 
 stage = cache(_stage)
-STAGES = ["task", "hellos", "plan", "locked", "sum"]
+STAGES = ["task", "hellos", "plan", "locked", "sum", "check", "checked-all"]
 
 
 def survives(act: Callable[[], object]) -> None:
@@ -118,6 +124,8 @@ MESSAGES: dict[str, type[Message]] = {
     "plan": pb.Plan,
     "locked": pb.Locked,
     "sum": pb.Sum,
+    "check": pb.CheckRequest,
+    "checked-all": pb.CheckedAll,
 }
 
 
@@ -152,13 +160,15 @@ def test_a_message_under_another_name(kind: str, other: str) -> None:
 
 # the coordinator --------------------------------------------------------------------------------------------
 
-ANSWERS = ["hello", "ready", "upload", "unlock", "seal"]
+ANSWERS = ["hello", "ready", "upload", "unlock", "seal", "checked", "verdict"]
 SAID: dict[str, type[Message]] = {
     "hello": pb.Signed,
     "ready": pb.Ready,
     "upload": pb.Upload,
     "unlock": pb.Signed,
     "seal": pb.Signed,
+    "checked": pb.Signed,
+    "verdict": pb.Signed,
 }
 
 
@@ -166,6 +176,8 @@ SAID: dict[str, type[Message]] = {
 def desk(kind: str) -> tuple[coordination.Desk, bytes]:
     """A coordinator that has heard everybody but d, and what d would have said."""
     world = sim.build()
+    if kind in ("checked", "verdict"):
+        garbling(world["c"])
     found, said = coordination.coordinator(world), list[bytes]()
 
     def hold(org: bytes, k: str, body: bytes) -> bytes | None:

@@ -83,6 +83,7 @@ def test_letters_of_rubbish_stop_nobody(ring: Ring) -> None:
     coordinator, hospital = ring.council.coordinator, ring.seat("a").hospital
     kinds = ["task", "hellos", "plan", "locked", "sum", "attested", "catch-up", "catch-up-request"]
     kinds += ["hello", "ready", "upload", "unlock", "seal", "refusal", "complaint", "dispute", "release"]
+    kinds += ["check", "checked", "checked-all", "range", "ranges", "verdict"]
     for to in (coordinator.me, hospital.identity.org):
         for kind in [*kinds, "offer", "gossip"]:
             for about in (study, bytes(32)):

@@ -13,21 +13,9 @@ from crypto.commitments import Generators, Pedersen
 from crypto.commitments.curve import curve
 from protos import wire
 from protos.consilium.v1 import round_pb2 as pb
+from tests.protos.golden_round import ORGS, headers, of, one, payload, said, secret
 from tests.protos.test_digests_reference import tagged
-from tests.protos.test_round_vectors import (
-    ORGS,
-    Q,
-    headers,
-    hkdf,
-    of,
-    once,
-    one,
-    pair_key,
-    payload,
-    said,
-    secret,
-    values,
-)
+from tests.protos.test_round_secrets import Q, hkdf, once, pair_key, values
 from tests.vectors.make_round import RANGE
 
 SLOTS, BITS = 5, 44

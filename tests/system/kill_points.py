@@ -41,6 +41,9 @@ HOSPITAL_ELSE = (
     "commit */mask-share-*",
     "commit */complaint",
     "commit */dispute-*",
+    "commit */checked",
+    "commit */range",
+    "commit verdict-*",
 )
 COORDINATOR_ELSE = (
     "commit studies/offer-*",
@@ -52,6 +55,13 @@ COORDINATOR_ELSE = (
     "commit */refusal-*",
     "commit */complaint-*",
     "commit */dispute-*",
+    "commit */check",
+    "commit */checked-*",
+    "commit */all-checked",
+    "commit */range-*",
+    "commit */ranging",
+    "commit */ranges",
+    "commit verdict-*",
     "commit */recover-*",
     "commit */mask-share-*",
 )

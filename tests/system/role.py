@@ -7,7 +7,7 @@ import signal
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
@@ -32,6 +32,7 @@ from participants.hospital import Hospital, Identity
 from participants.ports import ports_for
 from participants.round import Ports
 from participants.store import open_store as open_hospital_store
+from tests.attacks.liars import Garbling, one_more
 from tests.conftest import tiny_table
 from tests.system import decryptor
 from tests.system.faults import (
@@ -87,7 +88,7 @@ class Seat:
     agent: Path
     dataset: bytes
     seed: int
-    harm: str = ""  # to its decryptions, see `decryptor`; or "careless", "lag", "lies", "bad-box"
+    harm: str = ""  # to its decryptions, see `decryptor`; or "careless", "lag", "lies", "bad-box", "garbles"
 
 
 def coordinator_url(common: Common) -> str:
@@ -145,7 +146,10 @@ def run_hospital(common: Common, seat: Seat, fault: Fault | None) -> None:
 
         def ports(name: str, analyst: SpecAnalyst) -> Ports:
             decryptor.harm(seat.harm, hospital_home(common, seat), trip.note)
-            return ports_for(name, analyst)
+            made = ports_for(name, analyst)
+            if seat.harm == "garbles":
+                made = replace(made, scheme=Garbling(made.scheme, one_more))  # type: ignore[arg-type]
+            return made
 
         if seat.harm == "bad-box":
             spoil_first_box(hospital_home(common, seat) / "spoilt")

@@ -236,18 +236,42 @@ def test_decryptor_dies(world: World) -> None:
 
 
 def test_one_hospital_cannot_open(world: World) -> None:
-    """Its decryptions die each time: it disputes, the others seal without it after the window, it catches up."""
+    """Its decryptions die each time: it disputes, and seals with the others what the check gives it."""
     study = run(
         world,
         "dispute",
-        window=10,  # long enough for its dispute to come first, also after two deaths on a busy machine
         faults={
-            "d": both("commit 1/*/dispute-*", "commit catch-up-1"),
-            "coordinator": both("commit 1/1/dispute-*"),
+            "d": both("commit 1/*/dispute-*", "commit 1/*/checked", "commit verdict-*"),
+            "coordinator": both("commit 1/1/dispute-*", "commit 1/1/check"),
         },
         harms={"d": "job-always"},
     )
-    check(study, absent="d")
+    check(study)
+
+
+def test_one_hospital_garbles_the_sum(world: World) -> None:
+    """All dispute, all are checked and die over it: the sum is right, in one lock, and nobody is absent."""
+    c = [before("ack check"), after("post checked"), before("ack checked-all"), after("post verdict")]
+    coordinator = [
+        before("commit 1/1/checked-*", 3),
+        after("commit 1/1/checked-*", 2),
+        *both("commit 1/1/all-checked"),
+        after("post checked-all", 2),
+        *both("commit verdict-1-*"),
+        before("ack verdict"),
+    ]
+    study = run(
+        world,
+        "garbled",
+        faults={
+            "a": both("commit 1/*/checked", "commit 1/*/seal"),
+            "b": [after("commit 1/*/dispute-1"), before("commit 1/*/seal")],
+            "c": c,
+            "coordinator": coordinator,
+        },
+        harms={"d": "garbles"},
+    )
+    check(study)
 
 
 def test_one_hospital_dies_after_the_lock_and_comes_back_when_all_is_sealed(world: World) -> None:
