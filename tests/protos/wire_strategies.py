@@ -35,7 +35,8 @@ def messages(kind: type[Message]) -> st.SearchStrategy[Message]:
 
 def _field(kind: type[Message], field: FieldDescriptor) -> st.SearchStrategy[object]:
     one = _value(kind, field)
-    return st.lists(one, max_size=3) if field.is_repeated else one
+    most = min(3, wire.COUNTS.get((kind.DESCRIPTOR.name, field.name), wire.MAX_PARTIES))
+    return st.lists(one, max_size=most) if field.is_repeated else one
 
 
 def _value(kind: type[Message], field: FieldDescriptor) -> st.SearchStrategy[object]:
