@@ -21,8 +21,7 @@ from protos.consilium.v1 import custody_pb2 as custody
 from protos.consilium.v1 import round_pb2 as pb
 from tests.attacks import coordination, sim
 
-VALUES = 9  # of the tiny study, one to a coefficient of 44 bits
-VALUE_BITS = 42  # of four hospitals
+VALUE_BITS = 42  # of the tiny study's values: one to a field of 44 bits, four hospitals
 
 
 class Garbling:
@@ -135,6 +134,24 @@ class Part:
 def part(desk: coordination.Desk, member: sim.Member) -> Part:
     locked = wire.parse(pb.Locked, desk.slot("locked"))
     return Part(member, desk.ctx().digest(), locked.lock_id)
+
+
+def far(values: U64, field: int = 4, value: int = (1 << 44) - 1) -> U64:
+    """The highest field of the first scalar: with the others' it runs over the scalar's end."""
+    made = values.copy()
+    made[field] = np.uint64(value)
+    return made
+
+
+def far_beyond(member: sim.Member, change: Callable[[U64], U64] = far) -> None:
+    """It commits to a value that no field of one hospital holds. What it encrypted does not matter any more."""
+    honest = member.machine.ports.commit
+    committing(member, lambda values, fields, r: honest(change(values), fields, r))
+
+
+def consistent(p: Part) -> bytes:
+    """The Checked of one that is `far_beyond`."""
+    return p.message(p.opening(far(p.values)))
 
 
 def lying(
