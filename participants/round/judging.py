@@ -10,9 +10,9 @@
 | checked.pair       | two   | their points differ: one of them lied, or dealt the other another secret           |
 | range.proof        | one   | its proof does not hold                                                            |
 | range.missing      | one   | its proof was not shown: it is silent, or the coordinator kept it                  |
-| checked.range      | none  | out of range, and the range is wider than a proof can carry                        |
-| checked.state      | none  | in range, and the analysis refuses it                                              |
-| sum.unopened       | none  | the ciphers' sum did not open here and the checked sum did: somebody garbled one   |
+| checked.range      | none  | all proofs that were shown hold: only whoever cannot prove its own finds so        |
+| checked.state      | none  | the analysis refuses it, for another reason or for a value too wide to prove       |
+| sum.unopened       | none  | the checked sum opened and the ciphers' did not: garbled, or not decrypted here      |
 
 Of a pair, both are named where neither is named alone. Whose word is true their key would show; it is not asked
 for, since it takes one mask off each of the two, and with three hospitals that is the last one.
