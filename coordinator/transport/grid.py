@@ -10,7 +10,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,6 +98,30 @@ def check_version() -> None:
         )
 
 
+class _OneRun(HttpGrid):
+    """Flower's grid over the SuperLink's socket. It asks once, and stays closed when it is closed.
+
+    Flower's own would ask on for ever, and a thread that still asks after the close would connect anew, by name.
+    Its way with a token that is refused is SIGINT to its own process, which is ours.
+    """
+
+    def __init__(self, token: str, over_socket: Callable[[ProtobufClient], None]) -> None:
+        super().__init__(_ADDRESS, insecure=True, token=token)
+        self._retry_invoker = None  # type: ignore[assignment]
+        self._over_socket, self._ended = over_socket, False
+
+    def _connect(self) -> None:
+        """Raises RunLost once the run is closed."""
+        if self._ended:
+            raise RunLost("the run was given up")
+        super()._connect()
+        self._over_socket(self._runtime_client)
+
+    def close(self) -> None:
+        self._ended = True
+        super().close()
+
+
 class Grid:
     """One open run, over the SuperLink's socket. Thread-safe after `open`.
 
@@ -149,10 +173,7 @@ class Grid:
             fab = fab_to_proto(Fab(FAB_HASH, FAB, {}))
             self._run_id = self._control.StartRun(StartRunRequest(fab=fab)).run_id
             token = self._take_task(self._run_id, timeout_s)
-            self._http = http = HttpGrid(_ADDRESS, insecure=True, token=token)
-            # Flower's way with a token that is refused is SIGINT to its own process, which is ours.
-            http._runtime_client._retry_invoker = None
-            self._over_socket(http._runtime_client)
+            self._http = http = _OneRun(token, self._over_socket)
             task = http._runtime_client.PullTaskInput(PullTaskInputRequest())
         TaskIdentity.task_id, TaskIdentity.run_id = task.task_id, task.run.run_id
         TaskIdentity.node_id = task.context.node_id
@@ -181,7 +202,7 @@ class Grid:
         while not self._closed.wait(HEARTBEAT_S):
             try:
                 http._runtime_client.SendTaskHeartbeat(SendTaskHeartbeatRequest())
-            except (httpx.HTTPError, RuntimeError, ValueError):
+            except (httpx.HTTPError, RuntimeError, ValueError, RunLost):
                 continue  # the next question says what is wrong
 
     def close(self) -> None:

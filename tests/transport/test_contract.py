@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import io
+import time
 import zipfile
 
 import flwr
@@ -100,6 +101,8 @@ def test_the_clients_transport_and_the_grids_parts_are_where_we_reach() -> None:
     assert "self._client = httpx.Client(" in inspect.getsource(ProtobufClient.__init__)
     assert {"_retry_invoker", "node"} <= set(vars(HttpGrid("x", insecure=True, token="t")))
     assert isinstance(inspect.getattr_static(HttpGrid, "_runtime_client"), property)
+    assert "self._connect()" in inspect.getsource(HttpGrid._runtime_client.fget)  # type: ignore[attr-defined]
+    assert "retry_invoker=self._retry_invoker" in inspect.getsource(HttpGrid._connect)
     assert "SIGINT" in inspect.getsource(retry.make_simple_http_retry_invoker)
     assert ProtobufClient("http://x")._retry_invoker is None
     # Flower's own heartbeat raises SIGINT in the process that holds a run: we do not use it.
@@ -129,3 +132,17 @@ def test_behind_the_gate_too_every_request_shows_who_it_is_from(world: World) ->
         ):
             answer = client.post(f"/v1/{path}", content=b"", headers={"content-type": "application/protobuf"})
             assert answer.status_code in (401, 403), (path, answer.status_code, answer.text)
+
+
+def test_a_run_that_was_closed_is_not_asked_again_by_anyone(world: World) -> None:
+    """A worker may be in the midst of a question when another finds the run lost and closes it."""
+    superlink = world.coordinator.superlink
+    lost = grid.Grid(superlink.socket, superlink.secret)
+    lost.open()
+    lost.close()
+    began = time.monotonic()
+    with pytest.raises(grid.RunLost):
+        lost.ask(1, b"letter")
+    with pytest.raises(grid.RunLost):
+        lost.answers(["question"])
+    assert time.monotonic() - began < 1.0
