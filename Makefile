@@ -29,9 +29,9 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Everything in benchmarks/, onto docs/performance.md: most of an hour on a quiet machine.
 bench: setup
-	$(BIN)/python -m benchmarks.round
-	$(BIN)/python -m benchmarks.gas
+	$(BIN)/python -m benchmarks.performance
 
 contracts: setup
 	$(BIN)/python -m consent_contracts.compile

@@ -1,4 +1,5 @@
 """Runs every benchmark and writes docs/performance.md with its tables and plots: ``python -m benchmarks.performance``.
+The README's table is one of them.
 
 About forty minutes on two quiet cores. The numbers are kept in docs/performance.json: ``--draw`` only writes the
 page and the plots anew from them, ``--only round,gas`` measures some parts and keeps the others.
@@ -151,6 +152,31 @@ PARTS = (
 )
 
 
+MARKS = ("<!-- measured -->\n", "<!-- /measured -->\n")
+_SHOWN = {
+    "exchange_s": "one exchange of letters, coordinator and four hospitals",
+    "trivial_round_s": "a whole FHE round of four hospitals, with both of the chain's finalities",
+    "stock_flower_round_s@1M": "stock Flower, a FedAvg round of 1M parameters (no TLS, no chain, no disk)",
+    "clear_round_s@1M": "our round of 1M parameters with the `clear` sum, same wires and chain",
+    "fhe_round_s@1M": "the same under FHE",
+    "fhe_over_clear_wall@100k": "FHE over `clear`, 100k parameters",
+    "fhe_over_clear_wall@1M": "FHE over `clear`, 1M parameters",
+    "study_over_clear_wall": "the same with 30 s of training at each hospital in each round",
+}
+
+
+def readme(text: str, numbers: Numbers) -> str:
+    """The README with a new table between its marks."""
+    before, rest = text.split(MARKS[0])
+    _, after = rest.split(MARKS[1])
+    lines = ["| `python -m benchmarks.deployment` | | goal |", "|---|---|---|"]
+    for name, says in _SHOWN.items():
+        unit = f" {numbers[name][1]}" if name in numbers and numbers[name][1] == "s" else ""
+        goal = f"≤ {number(GOALS[name])}" if name in GOALS else ""
+        lines.append(f"| {says} | {_cell(name, numbers)}{unit} | {goal} |")
+    return before + MARKS[0] + "\n".join(lines) + "\n" + MARKS[1] + after
+
+
 def measured(part: Part) -> Numbers:
     """Raises Unavailable ``benchmark.failed``."""
     command = [sys.executable, "-m", f"benchmarks.{part.name}", *part.arguments.split(), "--json"]
@@ -230,6 +256,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             found[part.name], its = measured(part), machine()
             kept.write_text(json.dumps({"machine": its, "parts": found}, indent=1) + "\n")
     (DOCS / "performance.md").write_text(page(found, its), encoding="utf-8")
+    if "deployment" in found:
+        home = ROOT / "README.md"
+        home.write_text(readme(home.read_text(), found["deployment"]), encoding="utf-8")
     if "secure_sum" in found:
         plots.parameters(found["secure_sum"], DOCS / "performance-parameters.svg")
         plots.hospitals(found["secure_sum"], DOCS / "performance-hospitals.svg")
