@@ -1,4 +1,4 @@
-"""Prints what a committee of three processes on this machine needs: ``python -m benchmarks.committee [name]``.
+"""What a committee of three processes on this machine needs: ``python -m benchmarks.committee [--json]``.
 
 Wall time is the slowest member's, from a barrier to its result; processor time is the mean of the three. Both are
 the best of some repetitions. Three members on fewer than three processors wait for each other: there, and on a
@@ -7,8 +7,8 @@ machine that does other work, processor time is the one to compare.
 
 from __future__ import annotations
 
+import argparse
 import secrets
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.report import Measure, publish
 from crypto.identity import AgentKey
 from crypto.mpc import sharing
 from crypto.mpc.handshake import Session
@@ -29,6 +30,7 @@ from participants.committee.job import Bench
 REPEAT = 5
 TIMEOUT_S = 120.0
 BOUND = 1 << 22
+CAPTION = "Best of some repetitions; wall: the slowest member's."
 Times = tuple[float, float]
 Case = Callable[[Links, list[sharing.Held], int], Times]
 
@@ -154,22 +156,31 @@ def measure(case: str, folder: Path) -> Taken:
     return Taken(max(f[0] for f in found), sum(f[1] for f in found) / len(found), spent / hospitals)
 
 
-def say(case: str, taken: Taken) -> str:
+def measures(case: str, taken: Taken) -> list[Measure]:
     _, hospitals, d = CASES[case]
-    said = (
-        f"{case}, {d} x {hospitals}: wall {1e3 * taken.wall_s:.1f} ms, "
-        f"processor {1e3 * taken.processor_s:.1f} ms a member"
+    at = f"@{case}, {d} x {hospitals}"
+    found = [
+        Measure(f"wall_ms{at}", 1e3 * taken.wall_s, "ms"),
+        Measure(f"processor_ms{at}", 1e3 * taken.processor_s, "ms a member"),
+    ]
+    if "exchange" not in case:
+        found.append(Measure(f"share_ms{at}", 1e3 * taken.share_s, "ms a hospital"))
+        found.append(Measure(f"share_bytes{at}", sharing.upload_size(d), "bytes a hospital"))
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="benchmarks.committee", description="a committee of three processes"
     )
-    if "exchange" in case:
-        return said
-    return f"{said}; a hospital shares in {1e3 * taken.share_s:.1f} ms, sends {sharing.upload_size(d)} bytes"
-
-
-def main() -> None:
-    for case in CASES:
-        if len(sys.argv) < 2 or sys.argv[1] in case:
-            with tempfile.TemporaryDirectory() as folder:
-                print(say(case, measure(case, Path(folder))), flush=True)
+    parser.add_argument("--json", action="store_true", help="a list of {name, value, unit}")
+    parser.add_argument("--case", default="", help=f"those with this in their names: {', '.join(CASES)}")
+    options = parser.parse_args(argv)
+    found: list[Measure] = []
+    for case in (name for name in CASES if options.case in name):
+        with tempfile.TemporaryDirectory(prefix="consilium-benchmark-") as folder:
+            found += measures(case, measure(case, Path(folder)))
+    publish(found, as_json=options.json, title="a committee of three", caption=CAPTION)
 
 
 if __name__ == "__main__":
