@@ -10,7 +10,8 @@ from benchmarks import secure_sum
 @pytest.mark.slow
 def test_numbers_of_a_small_sum(capfd: pytest.CaptureFixture[str]) -> None:
     """Standard output is nothing but the list, whatever the peers' libraries print."""
-    secure_sum.main(["--json", "--sizes", "10k", "--repeat", "1", "--hospitals", "3"])
+    small = ["--sizes", "10k", "--repeat", "1", "--hospitals", "3", "--crowds", "4"]
+    secure_sum.main(["--json", "--parts", "upload,round", *small])
     found = {row["name"]: row for row in json.loads(capfd.readouterr().out)}
     assert {
         "hospital_wall_s@10k",
@@ -18,6 +19,8 @@ def test_numbers_of_a_small_sum(capfd: pytest.CaptureFixture[str]) -> None:
         "nvflare_ckks_wall_s@10k",
         "bytes_up_over_f32@10k",
         "bytes_down_over_f32@10k",
+        "fhe_round_s@4x100k",
+        "round_bytes_up_over_f32@4x100k",
     } <= set(found)
     assert all(row["value"] > 0 and row["unit"] for row in found.values())
     parts = [
@@ -27,5 +30,7 @@ def test_numbers_of_a_small_sum(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_most_memory_of_one_upload_is_a_processes_own(capsys: pytest.CaptureFixture[str]) -> None:
-    secure_sum.main(["--peak", "10k", "--hospitals", "3"])
-    assert float(capsys.readouterr().out) > 20
+    secure_sum.main(["--process", "10k", "--hospitals", "3"])
+    found = {row["name"]: row["value"] for row in json.loads(capsys.readouterr().out)}
+    assert found["peak_mb@10k"] > 20
+    assert found["bytes_up_over_f32@10k"] < 1
