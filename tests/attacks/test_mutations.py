@@ -18,6 +18,8 @@ from consilium_errors import Error
 from consilium_records import RecordStore
 from tests.attacks.test_fuzzed_machines import ANSWERS, MESSAGES, SAID, STAGES, desk, stage
 
+# A verdict that was held back comes after its round is sealed, and is not heard.
+HEARD = [kind for kind in ANSWERS if kind != "verdict"]
 Said = tuple[tuple[str, bytes], ...]
 
 # What a coordinator may choose, so that another choice is no forgery.
@@ -123,8 +125,10 @@ def play(
             continue
         if [name for name, _ in said] == ["dispute"]:
             seen["disputed"] += 1
-        elif kind == "sum" and said == expected:
-            seen["the same sum"] += 1  # a ciphertext with a little more noise
+        elif kind in ("sum", "checked-all") and said == expected:
+            seen["the same sum"] += (
+                1  # a ciphertext with a little more noise, a word that the check does not need
+            )
         else:
             assert same(kind, message, mutant, honest), (kind, mutant.hex())
             seen["a lawful choice"] += 1
@@ -137,14 +141,14 @@ def play(
 def test_mutated_letters_are_refused(count: int) -> None:
     seed = int.from_bytes(os.urandom(4), "little")
     rng, seen = random.Random(seed), Counter[str]()
-    bodies = [stage(kind).body for kind in STAGES] + [desk(kind)[1] for kind in ANSWERS]
-    share = count // (len(STAGES) + len(ANSWERS))
+    bodies = [stage(kind).body for kind in STAGES] + [desk(kind)[1] for kind in HEARD]
+    share = count // (len(STAGES) + len(HEARD))
     print("seed", seed)
     for kind in STAGES:
         # A letter with a ciphertext costs a child process.
         some = share // 4 if kind == "sum" else share
         seen += play(rng, kind, MESSAGES[kind], stage(kind).body, bodies, at_hospital(kind), some)
-    for kind in ANSWERS:
+    for kind in HEARD:
         seen += play(rng, kind, SAID[kind], desk(kind)[1], bodies, at_coordinator(kind), share)
     print(dict(seen))
     assert seen["refused"] > 0.8 * sum(seen.values())
