@@ -15,7 +15,7 @@ from tests.deploy.trial import Trial
 
 pytestmark = [pytest.mark.slow, pytest.mark.chain, pytest.mark.timeout(1500)]
 
-PROCESSES = ("hub", "superlink", "h02", "node:h03")
+PROCESSES = ("hub", "superlink", "h02", "node:h03", "rpc", "chain")
 OFTEN = (
     Kill(1, "begun", "node:h01"),
     Kill(1, "hellos", "superlink"),
