@@ -136,7 +136,7 @@ def play(
 
 
 @pytest.mark.parametrize(
-    "count", [2_000, pytest.param(400_000, marks=[pytest.mark.nightly, pytest.mark.timeout(5400)])]
+    "count", [2_000, pytest.param(450_000, marks=[pytest.mark.nightly, pytest.mark.timeout(5400)])]
 )
 def test_mutated_letters_are_refused(count: int) -> None:
     seed = int.from_bytes(os.urandom(4), "little")
