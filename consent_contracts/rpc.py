@@ -145,8 +145,12 @@ class Rpc:
         if self._single:
             return [_or_error(partial(self.call_raw, method, params)) for method, params in calls]
         requests = [self._request(method, params) for method, params in calls]
-        answers = self._decode(self._post(json.dumps(requests).encode()))
-        if not isinstance(answers, list):  # not every node does
+        body = self._post(json.dumps(requests).encode())
+        try:
+            answers = self._decode(body)
+        except Unavailable:
+            answers = None
+        if not isinstance(answers, list):  # not every node takes lists; some say so in plain text
             self._single = True
             return self.call_each(calls)
         found = [record(answer) for answer in answers]

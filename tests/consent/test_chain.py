@@ -304,12 +304,13 @@ def test_what_was_read_of_the_last_block_comes_in_one_request_of_the_next(
         assert after[1][0].reason == "no_consent"
 
 
-def test_a_node_without_batches_is_asked_one_by_one(world: World) -> None:
+@pytest.mark.parametrize("says", [b'{"error": {"code": -32600}}', b"Bad Request"])
+def test_a_node_without_batches_is_asked_one_by_one(world: World, says: bytes) -> None:
     study = world.granted()
 
     class Single(Proxy):
         def answer(self, body: bytes) -> bytes:
-            return b'{"error": {"code": -32600}}' if body.startswith(b"[") else super().answer(body)
+            return says if body.startswith(b"[") else super().answer(body)
 
     with Single(world.url) as proxy:
         rpc, registry = Rpc(proxy.url), world.addresses.registry
