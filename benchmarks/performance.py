@@ -65,7 +65,7 @@ PARTS = (
         "What one hospital among five computes for an upload, beside Flower's SecAgg+ client and NVFlare's CKKS; "
         "the committee of three; one whole FHE round of many hospitals, all roles one after the other in one process. "
         "SecAgg+ computes less: it commits to nothing, and its masks come from a generator that is not cryptographic. "
-        "A target of three times under it is missed by far (`secaggplus_over_hospital` below 3).",
+        "The goal for `secaggplus_over_hospital` is at least 3.",
         (
             (
                 ("10k", "100k", "1M", "10M"),
