@@ -36,6 +36,7 @@ SESSION: Final = "consilium-session-bin"
 _WELCOME: Final = b"welcome"
 _RETRY_S: Final = 0.02
 _POLL_S: Final = 0.05
+_PARTING_S: Final = 1.0
 _QUEUED: Final = 4
 _WORKERS: Final = 8
 
@@ -312,7 +313,10 @@ class _Outbound:
         self._call.cancel()
         with contextlib.suppress(queue.Full):
             self._frames.put_nowait(None)
-        self._channel.close()
+        # gRPC closes once what lies in the socket is written, so never if the peer reads no more
+        closing = threading.Thread(target=self._channel.close, daemon=True)
+        closing.start()
+        closing.join(_PARTING_S)
 
 
 def _await_free(address: tuple[str, int], deadline: float) -> None:
