@@ -12,7 +12,7 @@ import errno
 import sqlite3
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
@@ -108,6 +108,7 @@ class RecordStore:
 
     def __init__(self, engine: sa.Engine, cover: Cover | None = None) -> None:
         self._engine = engine
+        self._reading = engine.execution_options(reads=True)
         self._writing = engine.execution_options(writes=True)
         self._noting = engine.execution_options(writes=True, lossy=True)
         self._cover = cover or Plain()
@@ -118,7 +119,7 @@ class RecordStore:
             return known
         forgotten = self._remembered.forgotten
         query = sa.select(RECORD.c.body).where(RECORD.c.scope == scope, RECORD.c.slot == slot)
-        with self._engine.connect() as db:
+        with self._reading.connect() as db:
             sealed = db.execute(query).scalar_one_or_none()
         if sealed is None:
             return None
@@ -130,7 +131,7 @@ class RecordStore:
         query = sa.select(RECORD.c.slot).where(
             RECORD.c.scope == scope, RECORD.c.slot.startswith(prefix, autoescape=True)
         )
-        with self._engine.connect() as db:
+        with self._reading.connect() as db:
             names = db.execute(query).scalars().all()
         found = ((name, self.get(scope, name)) for name in names)
         return {name: body for name, body in found if body is not None}
@@ -153,6 +154,8 @@ class RecordStore:
             Unavailable: ``disk.full``, ``store.unusable``; nothing is written, and it may be tried again.
         """
         written, letters, scopes = list(records), list(send), list(forget)
+        if not (written or letters or scopes):
+            return
         forgotten = self._remembered.forgotten
         try:
             self._transact(written, letters, scopes)
@@ -189,14 +192,26 @@ class RecordStore:
     def outgoing(self) -> list[Outgoing]:
         """What is queued, oldest first."""
         query = sa.select(OUTGOING).order_by(OUTGOING.c.number)
-        with self._engine.connect() as db:
+        with self._reading.connect() as db:
             rows = db.execute(query).all()
         return [Outgoing(r.number, bytes(r.recipient), bytes(r.body)) for r in rows]
 
-    def sent(self, number: int) -> None:
-        """The letter left. Not synced: what a power cut loses of it is said twice."""
+    def flush(self, post: Callable[[bytes, bytes], None]) -> bool:
+        """Post what is queued, oldest first; False if it was nothing. What left before an error is not sent again."""
+        posted: list[int] = []
+        try:
+            for letter in self.outgoing():
+                post(letter.recipient, letter.body)
+                posted.append(letter.number)
+        finally:
+            if posted:
+                self.sent(*posted)
+        return bool(posted)
+
+    def sent(self, *numbers: int) -> None:
+        """These letters left. Not synced: what a power cut loses of it is said twice."""
         with _naming(), self._noting.begin() as db:
-            db.execute(sa.delete(OUTGOING).where(OUTGOING.c.number == number))
+            db.execute(sa.delete(OUTGOING).where(OUTGOING.c.number.in_(numbers)))
 
     def close(self) -> None:
         self._engine.dispose()
@@ -263,6 +278,8 @@ def open_engine(url: str) -> sa.Engine:
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
         options = connection.get_execution_options()
+        if options.get("reads"):  # one statement, which sees one state of the file as it is
+            return
         connection.exec_driver_sql(f"PRAGMA synchronous={'NORMAL' if options.get('lossy') else 'FULL'}")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes") else "BEGIN")
 

@@ -14,11 +14,11 @@ from functools import cached_property, lru_cache
 from importlib import resources
 from typing import Any
 
-from eth_abi.abi import decode, encode
 from eth_abi.exceptions import DecodingError, EncodingError
 from eth_hash.auto import keccak
 
 from consilium_errors import Hostile, Misuse, Refused
+from protos.evm_abi import decode, encode
 
 Param = Mapping[str, Any]
 
@@ -41,7 +41,7 @@ def _inward(param: Param, value: Any, kind: str | None = None) -> Any:
         return tuple(_inward(param, item, inner) for item in value)
     if kind == "tuple":
         return {c["name"]: _inward(c, v) for c, v in zip(param["components"], value, strict=True)}
-    return bytes.fromhex(value[2:]) if kind == "address" else value
+    return value
 
 
 def _outward(param: Param, value: Any, kind: str | None = None) -> Any:

@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, TypeVar, cast
 
-from eth_abi.abi import encode
 from eth_hash.auto import keccak
 
 from consent_contracts import abi
@@ -38,6 +38,7 @@ from consent_contracts.views import (
 )
 from consilium_errors import Hostile, Misuse, Refused, Unavailable
 from protos import digests
+from protos.evm_abi import encode
 
 __all__ = [
     "REASONS",
@@ -112,6 +113,7 @@ class Chain:
         self._last: Snapshot | None = None
         self._read_at = -CACHE_SECONDS
         self._first: tuple[int, float] | None = None
+        self._decoded: OrderedDict[tuple[Read, bytes], Mapping[str, Any]] = OrderedDict()
 
     @property
     def pace(self) -> float:
@@ -160,15 +162,19 @@ class Chain:
         registry, ledger = (rpc.code(a) for a in (self.addresses.registry, self.addresses.ledger))
         return rpc.chain_id(), registry, ledger
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self, since: float | None = None) -> Snapshot:
         """The newest final view; at most ``CACHE_SECONDS`` old.
+
+        Args:
+            since: a time of ``time.monotonic``; a view that was read after it is new enough, too.
 
         Raises:
             Unavailable: ``chain.behind``, ``chain.stale``, ``chain.no_final_block``, ``rpc.*``.
             Hostile: ``chain.rpcs_disagree``, and as `check`.
         """
         with self._lock:
-            if self._last is not None and time.monotonic() - self._read_at < CACHE_SECONDS:
+            oldest = time.monotonic() - CACHE_SECONDS
+            if self._last is not None and self._read_at > (oldest if since is None else min(oldest, since)):
                 return self._last
             if not self._checked:
                 self.check()
@@ -179,6 +185,16 @@ class Chain:
             if self._first is None:
                 self._first = (found.number, self._read_at)
             return found
+
+    def decoded(self, read: Read, raw: bytes) -> Mapping[str, Any]:
+        """Most answers are those of the block before, byte for byte; decoding takes longer than asking."""
+        known = self._decoded.get((read, raw))
+        if known is None:
+            known = abi.contract(read.contract).decode(read.function, raw)
+            self._decoded[read, raw] = known
+            while len(self._decoded) > MOST_AT_ONCE:
+                self._decoded.popitem(last=False)
+        return known
 
     def refresh(self) -> None:
         """The next read asks the nodes anew, however short the last one is ago."""
@@ -258,10 +274,10 @@ class Snapshot:
         return self
 
     def _read(self, contract: str, function: str, *args: object) -> Mapping[str, Any]:
-        read = Read(contract, function, abi.contract(contract).encode(function, *args))
+        read = Read(contract, function, _calldata(contract, function, *map(_hashable, args)))
         known = self._asked.get(read)
         if known is None:
-            known = self._asked[read] = abi.contract(contract).decode(function, self._fetch(read))
+            known = self._asked[read] = self.chain.decoded(read, self._fetch(read))
         return known
 
     def _fetch(self, read: Read) -> bytes:
@@ -326,6 +342,15 @@ class Snapshot:
             name: JournalView(self._read(name, "seq")["0"], self._read(name, "head()")["0"])
             for name in (abi.REGISTRY, abi.LEDGER)
         }
+
+
+@lru_cache(maxsize=256)
+def _calldata(contract: str, function: str, *args: object) -> bytes:
+    return abi.contract(contract).encode(function, *args)
+
+
+def _hashable(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
 
 
 @contextmanager

@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 
-from eth_abi.abi import encode
 from eth_hash.auto import keccak
 
 from consent_contracts import abi
@@ -20,6 +19,7 @@ from consent_contracts.sender import Mined, Sender
 from consilium_errors import Misuse
 from crypto.identity import AgentKey
 from protos import digests
+from protos.evm_abi import encode
 
 ROLES = ("REGISTRAR", "HOSPITAL", "SPONSOR", "COORDINATOR", "REGULATOR", "LEDGER")
 

@@ -96,16 +96,19 @@ def box_info(ctx_hash: bytes, sender: bytes, recipient: bytes) -> bytes:
     return digests.tagged("box", ctx_hash, sender, recipient)
 
 
-def open_box(hpke_secret: bytes, box: pb.Box, header: pb.ReadyHeader, place: tuple[int, int]) -> BoxContent:
+def open_box(
+    opener: envelopes.Opener, box: pb.Box, header: pb.ReadyHeader, place: tuple[int, int]
+) -> BoxContent:
     """The content of a box, if it is what its sender's ready header promised.
 
     Args:
+        opener: of the recipient's HPKE secret of this attempt.
         place: the recipient's number in the set, from 1, and how many they are.
 
     Raises:
         Hostile: ``box.content``, or as the envelope and the piece say: the sender broke the protocol.
     """
-    plain = envelopes.open_sealed(hpke_secret, box_info(box.ctx_hash, box.org, box.to), box.sealed)
+    plain = opener.open(box_info(box.ctx_hash, box.org, box.to), box.sealed)
     if len(plain) < 96 or digests.g_hash(box.ctx_hash, box.org, plain[:32]) != header.g_hash:
         raise Hostile("box.content", "the box does not hold what was promised")
     sharing.check_piece(plain[64:], *place, header.shares_root)

@@ -39,6 +39,8 @@ ALLOWED = frozenset(
     }
 )
 MAX_REQUEST, MAX_BATCH = 4 << 20, 32
+#: Reads may reach the node in one request as they came; all else goes one by one.
+TOGETHER = frozenset({"eth_call", "eth_getBlockByNumber"})
 _NOT_ALLOWED, _INVALID, _UPSTREAM = -32601, -32600, -32000
 
 
@@ -59,8 +61,12 @@ class Proxy:
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def forward(self, method: str, params: list[Any]) -> Any:
-        """One allowed request's result. Tests override this to lie."""
+        """One allowed request's result."""
         return self._rpc.call_raw(method, params)
+
+    def told(self, method: str, params: list[Any], result: Any) -> Any:
+        """What whoever asked is told. Tests override this to lie."""
+        return result
 
     def answer(self, body: bytes) -> bytes:
         """The answer to one JSON-RPC request, or to some in a list."""
@@ -72,26 +78,41 @@ class Proxy:
             return self._one(request)
         if not 0 < len(request) <= MAX_BATCH:
             return _failed(None, _INVALID, "invalid request")
-        return b"[" + b",".join(map(self._one, request)) + b"]"
+        return b"[" + b",".join(self._each(request)) + b"]"
+
+    def _each(self, requests: list[Any]) -> list[bytes]:
+        parsed = [_parsed(request) for request in requests]
+        asked = [its for its in parsed if its is not None]
+        if len(asked) < len(parsed) or not {method for _, method, _ in asked} <= TOGETHER & self._allowed:
+            return [self._one(request) for request in requests]
+        try:
+            results = self._rpc.call_each([(method, params) for _, method, params in asked])
+        except Error as error:
+            return [_failing(number, error) for number, _, _ in asked]
+        return [self._said(*its, result) for its, result in zip(asked, results, strict=True)]
 
     def _one(self, request: Any) -> bytes:
-        number: object = None
-        try:
-            number, method, params = request["id"], request["method"], request.get("params", [])
-            if not isinstance(method, str) or not isinstance(params, list):
-                raise TypeError
-        except (KeyError, TypeError, AttributeError):
-            return _failed(number, _INVALID, "invalid request")
+        parsed = _parsed(request)
+        if parsed is None:
+            return _failed(
+                request.get("id") if isinstance(request, dict) else None, _INVALID, "invalid request"
+            )
+        number, method, params = parsed
         if method not in self._allowed:
             return _failed(number, _NOT_ALLOWED, "method not allowed")
         try:
             result = self.forward(method, params)
-        except NodeError as error:
-            return _failed(number, error.number, error.said, error.reason)
-        except Unavailable:
-            return _failed(number, _UPSTREAM, "node unavailable")
         except Error as error:
-            return _failed(number, _UPSTREAM, error.code)
+            return _failing(number, error)
+        return self._said(number, method, params, result)
+
+    def _said(self, number: object, method: str, params: list[Any], result: Any) -> bytes:
+        try:
+            if isinstance(result, NodeError):
+                raise result
+            result = self.told(method, params, result)
+        except Error as error:
+            return _failing(number, error)
         return json.dumps({"jsonrpc": "2.0", "id": number, "result": result}).encode()
 
     def __enter__(self) -> Proxy:
@@ -113,6 +134,22 @@ class _Server(ThreadingHTTPServer):
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
             _log.error("a request failed: %s", type(error).__name__)
+
+
+def _parsed(request: Any) -> tuple[object, str, list[Any]] | None:
+    """Its number, method and parameters; None for what is no request."""
+    if not isinstance(request, dict) or "id" not in request:
+        return None
+    method, params = request.get("method"), request.get("params", [])
+    if not isinstance(method, str) or not isinstance(params, list):
+        return None
+    return request["id"], method, params
+
+
+def _failing(number: object, error: Error) -> bytes:
+    if isinstance(error, NodeError):
+        return _failed(number, error.number, error.said, error.reason)
+    return _failed(number, _UPSTREAM, "node unavailable" if isinstance(error, Unavailable) else error.code)
 
 
 def _failed(number: object, code: int, message: str, data: object = None) -> bytes:

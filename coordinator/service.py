@@ -330,11 +330,7 @@ class Coordinator:
         return wire.encode(pb.Mail(kind=kind, study=study, sender=self.me, body=body))
 
     def _flush(self) -> bool:
-        queued = self.store.outgoing()
-        for letter in queued:
-            self._mailbox.post(letter.recipient, letter.body)
-            self.store.sent(letter.number)
-        return bool(queued)
+        return self.store.flush(self._mailbox.post)
 
     def close(self) -> None:
         self.store.close()

@@ -80,11 +80,25 @@ def open_sealed(secret: bytes, info: bytes, sealed: bytes) -> bytes:
         Hostile: ``envelope.open``, one answer to every failure: whoever sent it learns nothing about why.
         Misuse: ``envelope.secret_length``.
     """
-    key = hpke.MLKEM768X25519PrivateKey(*_halves(secret))
-    try:
-        return _SUITE.decrypt(sealed, key, info)
-    except (InvalidTag, ValueError):
-        raise _unopened() from None
+    return Opener(secret).open(info, sealed)
+
+
+class Opener:
+    """`open_sealed` for many messages to one secret, whose key is worked out once.
+
+    Raises:
+        Misuse: ``envelope.secret_length``.
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        self._key = hpke.MLKEM768X25519PrivateKey(*_halves(secret))
+
+    def open(self, info: bytes, sealed: bytes) -> bytes:
+        """Raises Hostile ``envelope.open``."""
+        try:
+            return _SUITE.decrypt(sealed, self._key, info)
+        except (InvalidTag, ValueError):
+            raise _unopened() from None
 
 
 def seal_once(key: bytes, aad: bytes, plaintext: bytes) -> bytes:

@@ -43,12 +43,22 @@ def proof(leaves: Sequence[bytes], index: int) -> Proof:
         Misuse: ``merkle.index``.
     """
     _check_index(index, len(leaves))
+    return _proof(list(_levels(leaves)), index)
+
+
+def proofs(leaves: Sequence[bytes]) -> list[Proof]:
+    """`proof` of each leaf, for the price of one."""
+    levels = list(_levels(leaves))
+    return [_proof(levels, index) for index in range(len(leaves))]
+
+
+def _proof(levels: list[list[bytes]], index: int) -> Proof:
     path, at = [], index
-    for level in _levels(leaves):
+    for level in levels:
         if at ^ 1 < len(level):
             path.append(level[at ^ 1])
         at >>= 1
-    return Proof(index, len(leaves), tuple(path))
+    return Proof(index, len(levels[0]), tuple(path))
 
 
 def verify(expected_root: bytes, leaf: bytes, claim: Proof) -> None:

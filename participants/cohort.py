@@ -27,7 +27,6 @@ from pathlib import Path
 
 import numpy as np
 import rfc8785
-from eth_abi.abi import encode
 from numpy.typing import NDArray
 
 from analytics.disclosure import check_difference
@@ -40,6 +39,7 @@ from participants.cohort_file import ABSENT, Book, Patient
 from participants.config import HospitalConfig
 from participants.sources import Rows
 from protos.digests import tagged
+from protos.evm_abi import encode
 
 SALT_BYTES = 16
 

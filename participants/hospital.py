@@ -182,7 +182,7 @@ class Hospital:
 
     def tick(self) -> bool:
         """Deal with what is there: letters, seals on the chain, the outbox. True if anything was done."""
-        done, self._kept = self._flush(), False
+        done, self._kept, begun = self._flush(), False, time.monotonic()
         for letter in self._mailbox.fetch(self.identity.org):
             dealt = self._deal(letter)
             self._kept |= not dealt
@@ -193,7 +193,7 @@ class Hospital:
         touched, self._touched = self._touched, set()
         for study in self._accepted():
             if everywhere or study in touched:
-                done |= self._settle(study)
+                done |= self._settle(study, begun)
         return self._flush() or done
 
     def wait(self, most_s: float) -> None:
@@ -254,16 +254,17 @@ class Hospital:
             step = study.machine.handle(mail.kind, mail.body, self.store, view)
             self._apply(mail.study, step)
 
-    def _view(self, study: bytes, known: _Study) -> View:
+    def _view(self, study: bytes, known: _Study, since: float | None = None) -> View:
         with own_node():
-            return views.view(self.chain, study, known.machine, self.store)
+            return views.view(self.chain, study, known.machine, self.store, since)
 
-    def _settle(self, study: bytes) -> bool:
+    def _settle(self, study: bytes, since: float) -> bool:
+        """What a letter's handling saw of the chain after ``since`` will do: we look again soon."""
         known = self.study(study)
         if self.store.get(study.hex(), "release") is not None:
             return False
         try:
-            view = self._view(study, known)
+            view = self._view(study, known, since)
             step = known.machine.settle(self.store, view)
             if step.progress == "behind" or not step.records:
                 done = self._apply_once(study, step)
@@ -334,11 +335,7 @@ class Hospital:
         self.store.commit(send=[(me.coordinator, self._mail(mail.study, "refusal", body))])
 
     def _flush(self) -> bool:
-        queued = self.store.outgoing()
-        for letter in queued:
-            self._mailbox.post(letter.recipient, letter.body)
-            self.store.sent(letter.number)
-        return bool(queued)
+        return self.store.flush(self._mailbox.post)
 
     def close(self) -> None:
         self.store.close()

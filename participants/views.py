@@ -9,13 +9,18 @@ from protos import digests
 from protos.consilium.v1 import round_pb2 as pb
 
 
-def view(chain: Chain, study: bytes, machine: HospitalRound, store: RecordStore) -> View:
+def view(
+    chain: Chain, study: bytes, machine: HospitalRound, store: RecordStore, since: float | None = None
+) -> View:
     """Read everything at one block that is final on every RPC.
+
+    Args:
+        since: see `Chain.snapshot`.
 
     Raises:
         Hostile: ``chain.rpcs_disagree``. Unavailable: an RPC is away.
     """
-    snapshot = chain.snapshot()
+    snapshot = chain.snapshot(since)
     on_chain = snapshot.study(study)
     head = snapshot.head(study)
     return View(

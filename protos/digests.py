@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from functools import lru_cache
 
-from eth_abi.abi import encode
 from eth_hash.auto import keccak
+
+from protos.evm_abi import encode
 
 ZERO32 = bytes(32)
 EXACT, DP = 1, 2

@@ -135,6 +135,35 @@ def test_letters_leave_in_order(store: RecordStore) -> None:
     assert [o.body for o in store.outgoing()] == [b"1", b"2", b"3", b"4"]
 
 
+def test_what_could_not_be_posted_stays(store: RecordStore) -> None:
+    posted: list[bytes] = []
+
+    def post(to: bytes, body: bytes) -> None:
+        if body == b"3" and posted.count(b"2") == 1:
+            raise OSError
+        posted.append(body)
+
+    for number in range(5):
+        store.commit(send=[(bytes(20), b"%d" % number)])
+    with pytest.raises(OSError):
+        store.flush(post)
+    assert [o.body for o in store.outgoing()] == [b"3", b"4"]
+    posted.clear()
+    assert store.flush(post)
+    assert posted == [b"3", b"4"]
+    assert not store.flush(post)
+
+
+def test_nothing_is_written_where_there_is_nothing(home: Path) -> None:
+    store = open_store(f"sqlite:///{home / 'records.db'}")
+    said: list[str] = []
+    sa.event.listen(store._engine, "before_cursor_execute", lambda *a: said.append(a[2]))
+    store.commit()
+    assert said == []
+    store.get("s", "none")
+    assert len(said) == 1  # a read is one statement
+
+
 def test_two_processes_write_the_same_record_at_once(url: str) -> None:
     """Equal bytes are nothing to either; of different ones, one is told of the conflict."""
     with ThreadPoolExecutor(4) as pool:

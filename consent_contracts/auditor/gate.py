@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from eth_abi.abi import encode
 from eth_hash.auto import keccak
 
 from consent_contracts.index import Event
+from protos.evm_abi import encode
 
 ADMIN = bytes(32)
 NOBODY, ZERO = bytes(20), bytes(32)

@@ -59,7 +59,7 @@ def box_is_bad(desk: Desk, complaint: pb.Complaint) -> bool:
     )
     try:
         orgs = desk.greeted()
-        open_box(secret, box, promised, (orgs.index(complaint.org) + 1, len(orgs)))
+        open_box(envelopes.Opener(secret), box, promised, (orgs.index(complaint.org) + 1, len(orgs)))
     except Hostile:
         return True
     return False

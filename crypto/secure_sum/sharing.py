@@ -53,7 +53,9 @@ def deal(secret: bytes, parties: int, threshold: int, random: Callable[[int], by
         for coefficient in reversed(coefficients):
             value = (value * j + coefficient) % Q
         shares.append(_bytes(value))
-    pieces = (share + b"".join(merkle.proof(shares, i).path) for i, share in enumerate(shares))
+    pieces = (
+        share + b"".join(proof.path) for share, proof in zip(shares, merkle.proofs(shares), strict=True)
+    )
     return Dealt(merkle.root(shares), tuple(pieces))
 
 

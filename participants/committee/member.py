@@ -212,11 +212,7 @@ class Committee:
         return wire.encode(pb.Mail(kind=kind, study=study, sender=self.org, body=body))
 
     def _flush(self) -> bool:
-        queued = self.store.outgoing()
-        for letter in queued:
-            self._mailbox.post(letter.recipient, letter.body)
-            self.store.sent(letter.number)
-        return bool(queued)
+        return self.store.flush(self._mailbox.post)
 
     def close(self) -> None:
         self._leave()

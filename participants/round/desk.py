@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
@@ -26,6 +27,22 @@ R = TypeVar(
 )
 
 
+class Plans:
+    """The plan that was checked last: an attempt asks for its own at three steps, with n signatures to check."""
+
+    def __init__(self) -> None:
+        self._last: tuple[tuple[object, ...], Plan] | None = None
+
+    def check(
+        self, ctx: pb.Ctx, headers: Sequence[pb.Signed], lock_by: int, agents: Mapping[bytes, bytes]
+    ) -> Plan:
+        """Raises as `check_plan`."""
+        key = (wire.encode(ctx), tuple(map(wire.encode, headers)), lock_by, tuple(agents.items()))
+        if self._last is None or self._last[0] != key:
+            self._last = key, check_plan(wire.ctx_from(ctx), headers, lock_by, agents)
+        return self._last[1]
+
+
 @dataclass(frozen=True)
 class Desk:
     facts: StudyFacts
@@ -33,6 +50,7 @@ class Desk:
     ports: Ports
     records: Records
     view: View
+    plans: Plans = field(default_factory=Plans)
     at: int = 0  # a round in the past, when it is settled
 
     # scopes -------------------------------------------------------------------------------------------
@@ -94,8 +112,11 @@ class Desk:
     def planned(self, ctx_hash: bytes) -> tuple[Plan, custody.UploadRecord]:
         """The plan that I uploaded under, checked anew against the agents in force."""
         upload, hello = self.upload(ctx_hash), self.hello(ctx_hash)
-        plan = check_plan(wire.ctx_from(hello.ctx), upload.headers, upload.lock_by, self.view.agents)
-        return plan, upload
+        return self.check(hello.ctx, upload.headers, upload.lock_by), upload
+
+    def check(self, ctx: pb.Ctx, headers: Sequence[pb.Signed], lock_by: int) -> Plan:
+        """Raises as `check_plan`."""
+        return self.plans.check(ctx, headers, lock_by, self.view.agents)
 
     def unlock(self, ctx_hash: bytes) -> custody.UnlockRecord:
         return self._need(custody.UnlockRecord, self.attempt_scope(ctx_hash), "unlock")

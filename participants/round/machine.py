@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from consilium_errors import Hostile
 from participants.round import checking, closing, joining, opening, recovering, uploading
-from participants.round.desk import Desk
+from participants.round.desk import Desk, Plans
 from participants.round.words import Ports, Records, Site, Step, StudyFacts, View
 
 STEPS: Mapping[str, Callable[[Desk, bytes], Step]] = {
@@ -29,11 +29,12 @@ STEPS: Mapping[str, Callable[[Desk, bytes], Step]] = {
 
 @dataclass(frozen=True)
 class HospitalRound:
-    """One hospital in one study. Holds no state: everything is in the records it is shown."""
+    """One hospital in one study. Everything is in the records it is shown; ``plans`` only saves work."""
 
     facts: StudyFacts
     site: Site
     ports: Ports
+    plans: Plans = field(default_factory=Plans, compare=False, repr=False)
 
     def handle(self, kind: str, body: bytes, records: Records, view: View) -> Step:
         """The step that ``body`` asks for.
@@ -56,4 +57,4 @@ class HospitalRound:
         return closing.release(desk, result, recipient_key, seal_ids)
 
     def _desk(self, records: Records, view: View) -> Desk:
-        return Desk(self.facts, self.site, self.ports, records, view)
+        return Desk(self.facts, self.site, self.ports, records, view, self.plans)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import NamedTuple
 
-from consent_contracts.plan import Plan, check_plan, open_box
+from consent_contracts.plan import Plan, open_box
 from consent_contracts.signed import opened, sign
 from consilium_errors import Hostile, Refused
 from crypto import envelopes
@@ -43,7 +43,7 @@ def on_plan(desk: Desk, body: bytes) -> Step:
     if (known := desk.records.get(scope, "complaint")) is not None:
         return Step(send=(("complaint", known),))
     hello, ready = desk.hello(ctx_hash), desk.ready(ctx_hash)
-    plan = check_plan(wire.ctx_from(hello.ctx), message.headers, message.lock_by, desk.view.agents)
+    plan = desk.check(hello.ctx, message.headers, message.lock_by)
     _check_plan(desk, plan, ready, message)
     try:
         boxes = _open_boxes(desk, plan, hello, ready, message)
@@ -97,6 +97,7 @@ def _open_boxes(
     if [s.sender for s in message.boxes] != [o for o in plan.orgs if o != me]:
         raise Hostile("plan.boxes", "the boxes are not those of the planned hospitals")
     found, place = Boxes([], {}, {}), (plan.orgs.index(me) + 1, len(plan.orgs))
+    opener = envelopes.Opener(hello.hpke_secret)
     for header in plan.headers:
         if header.org == me:
             found.gs.append(ready.g)
@@ -106,7 +107,7 @@ def _open_boxes(
         if (box.ctx_hash, box.to, box.hellos_hash) != (ctx_hash, me, ready.hellos_hash):
             raise Hostile("plan.boxes", "a box was made for another recipient or attempt")
         try:
-            content = open_box(hello.hpke_secret, box, header, place)
+            content = open_box(opener, box, header, place)
         except Hostile:
             raise BadBoxError(signed) from None
         found.gs.append(content.g)

@@ -17,8 +17,8 @@ class LyingProxy(Proxy):
         super().__init__(upstream, allowed=ALLOWED)
         self.lie = lie
 
-    def forward(self, method: str, params: list[Any]) -> Any:
-        return self.lie(method, params, super().forward(method, params))
+    def told(self, method: str, params: list[Any], result: Any) -> Any:
+        return self.lie(method, params, result)
 
 
 class LossyProxy(Proxy):

@@ -143,6 +143,34 @@ def test_the_proxy_forwards_what_is_allowed_only(anvil: Anvil) -> None:
             rpc.call("eth_sendRawTransaction", "0x02f8")
 
 
+class Watched(Proxy):
+    """Notes what is sent on one by one."""
+
+    def __init__(self, upstream: str) -> None:
+        super().__init__(upstream)
+        self.alone: list[str] = []
+
+    def forward(self, method: str, params: list[object]) -> object:
+        self.alone.append(method)
+        return super().forward(method, params)
+
+
+def test_the_proxy_sends_lists_of_reads_on_as_one(anvil: Anvil) -> None:
+    with Watched(anvil.url) as proxy:
+        rpc = Rpc(proxy.url)
+        block: tuple[str, list[object]] = ("eth_getBlockByNumber", ["latest", False])
+        first, second = rpc.call_each([block, ("eth_call", [{"to": "0x" + "11" * 20}, "latest"])])
+        assert (first["number"][:2], second) == ("0x", "0x")
+        assert proxy.alone == []
+        bad = rpc.call_each([block, ("eth_call", [{"to": "?"}, "latest"])])[1]
+        assert isinstance(bad, NodeError)
+        refused = rpc.call_each([block, ("anvil_mine", [])])
+        assert "not allowed" in refused[1].said
+        assert proxy.alone == ["eth_getBlockByNumber"]
+        rpc.call_each([block, ("eth_chainId", [])])
+        assert proxy.alone[1:] == ["eth_getBlockByNumber", "eth_chainId"]
+
+
 @pytest.fixture(scope="module")
 def silent() -> Iterator[Proxy]:
     with Proxy("http://127.0.0.1:1") as proxy:

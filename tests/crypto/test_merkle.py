@@ -71,6 +71,12 @@ def test_agrees_with_the_rfc_and_every_proof_verifies(size):
         merkle.verify(root, leaf, merkle.proof(leaves, i))
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 8, 100])
+def test_proofs_of_all_leaves_at_once(size):
+    leaves = leaves_of(size)
+    assert merkle.proofs(leaves) == [merkle.proof(leaves, i) for i in range(size)]
+
+
 def test_empty_tree():
     assert merkle.root([]) == rfc6962([])
 

@@ -146,11 +146,10 @@ def test_what_the_coordinator_needs_of_others(kits: Path) -> None:
 
 def test_nodes_that_disagree(kits: Path, chain_url: str) -> None:
     class Liar(Proxy):
-        def forward(self, method: str, params: list[object]) -> object:
-            found = super().forward(method, params)
-            if method == "eth_getBlockByNumber" and isinstance(found, dict):
-                found = {**found, "hash": "0x" + "ab" * 32}
-            return found
+        def told(self, method: str, params: list[object], result: object) -> object:
+            if method == "eth_getBlockByNumber" and isinstance(result, dict):
+                return {**result, "hash": "0x" + "ab" * 32}
+            return result
 
     with Liar(chain_url) as liar:
         config = HospitalKit.load(kits / "h01").config.chain

@@ -112,10 +112,10 @@ class WiredStore(RecordStore):
         with self._wire.around(*names):
             return super().commit(records, send, forget)
 
-    def sent(self, number: int) -> None:
-        kind = next(kind_of(o.body) for o in self.outgoing() if o.number == number)
-        with self._wire.around(f"sent {kind}"):
-            super().sent(number)
+    def sent(self, *numbers: int) -> None:
+        kinds = {kind_of(o.body) for o in self.outgoing() if o.number in numbers}
+        with self._wire.around(*(f"sent {kind}" for kind in sorted(kinds))):
+            super().sent(*numbers)
 
 
 class WiredMailbox(FileMailbox):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from consilium_errors import Misuse
-from participants.round import secrets
-from protos import wire
+from consent_contracts.plan import Plan, check_plan
+from consilium_errors import Hostile, Misuse
+from participants.round import desk, secrets
+from protos import digests, wire
 from protos.consilium.v1 import custody_pb2 as custody
 from protos.consilium.v1 import round_pb2 as pb
 from tests.attacks import sim
@@ -71,6 +74,30 @@ def test_all_hospitals_seal_one_state_and_forget_the_round() -> None:
         assert not member.store.slots(f"{sim.STUDY.hex()}/1", "")
         assert not member.store.slots(f"{sim.STUDY.hex()}/1/{a.ctx.digest().hex()}", "")
     assert len({m.store.get(sim.STUDY.hex(), "state-1") for m in world}) == 1
+
+
+def test_a_plan_is_checked_once_until_anything_of_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, calls = sim.build(), list[bytes]()
+
+    def counted(ctx: digests.Ctx, *rest: Any) -> Plan:
+        calls.append(ctx.digest())
+        return check_plan(ctx, *rest)
+
+    monkeypatch.setattr(desk, "check_plan", counted)
+    a = Attempt(world, world.ctx(), "m0", world.orgs).greet().gather().load().lock().open()
+    assert len(calls) == len(world.orgs)
+    plans, ctx, headers = world["a"].machine.plans, wire.ctx_to(a.ctx), a.plan_for(world["a"].org).headers
+    agents = dict(world.agents())
+    known = plans.check(ctx, headers, a.lock_by, agents)
+    assert len(calls) == len(world.orgs)
+    assert plans.check(ctx, headers, a.lock_by + 1, agents).plan_hash != known.plan_hash
+    rotated = {**agents, world["b"].org: bytes(20)}
+    with stopped(Hostile, "signature.wrong_signer"):
+        plans.check(ctx, headers, a.lock_by, rotated)
+    forged = [pb.Signed.FromString(wire.encode(h)) for h in headers]
+    forged[0].signature = forged[1].signature
+    with stopped(Hostile, "signature.wrong_signer"):
+        plans.check(ctx, forged, a.lock_by, agents)
 
 
 @pytest.mark.parametrize("size", [3, 4, 7])
