@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import sqlite3
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from consilium_errors import Error, Misuse, Unavailable
 
 REMEMBERED_BYTES = 64 << 20
 MIGRATION = 0x636F6E73  # any number, ours
+LOCK_S = 30.0
 PAGE_BYTES = 32768  # records are megabytes: with SQLite's 4096 writing takes three times as long
 
 METADATA = sa.MetaData()
@@ -127,13 +129,17 @@ class RecordStore:
         self._remembered.keep(scope, slot, body, forgotten)
         return body
 
-    def slots(self, scope: str, prefix: str) -> Mapping[str, bytes]:
+    def names(self, scope: str, prefix: str) -> list[str]:
+        """Slots of a scope that begin with ``prefix``."""
         query = sa.select(RECORD.c.slot).where(
             RECORD.c.scope == scope, RECORD.c.slot.startswith(prefix, autoescape=True)
         )
         with self._reading.connect() as db:
-            names = db.execute(query).scalars().all()
-        found = ((name, self.get(scope, name)) for name in names)
+            return list(db.execute(query).scalars())
+
+    def slots(self, scope: str, prefix: str) -> Mapping[str, bytes]:
+        """`names`, with what is recorded there."""
+        found = ((name, self.get(scope, name)) for name in self.names(scope, prefix))
         return {name: body for name, body in found if body is not None}
 
     def commit(
@@ -264,14 +270,16 @@ def open_engine(url: str) -> sa.Engine:
     if target.database and target.database != ":memory:":
         Path(target.database).touch(mode=0o600, exist_ok=True)
         Path(target.database).chmod(0o600)
-    engine = sa.create_engine(target, connect_args={"timeout": 30, "check_same_thread": False})
+    engine = sa.create_engine(target, connect_args={"timeout": LOCK_S, "check_same_thread": False})
 
     @sa.event.listens_for(engine, "connect")
     def _pragmas(connection: object, _: object) -> None:
         # The driver's own BEGIN leaves out DDL and reads: a kill would leave half a schema behind.
         connection.isolation_level = None  # type: ignore[attr-defined]
         cursor = connection.cursor()  # type: ignore[attr-defined]
-        for pragma in (f"page_size={PAGE_BYTES}", "journal_mode=WAL", "foreign_keys=ON", "secure_delete=ON"):
+        cursor.execute(f"PRAGMA page_size={PAGE_BYTES}")
+        _patiently(lambda: cursor.execute("PRAGMA journal_mode=WAL"))
+        for pragma in ("foreign_keys=ON", "secure_delete=ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
@@ -284,6 +292,20 @@ def open_engine(url: str) -> sa.Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes") else "BEGIN")
 
     return engine
+
+
+def _patiently(execute: Callable[[], object]) -> None:
+    """The switch to WAL does not wait for the lock of another process that makes it at this instant."""
+    deadline = time.monotonic() + LOCK_S
+    while True:
+        try:
+            execute()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def migrate(engine: sa.Engine, scripts: str) -> None:

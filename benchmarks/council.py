@@ -90,7 +90,7 @@ class MadeAnalyst(SpecAnalyst):
     """The study's own layout and move; instead of training, a seeded update just inside the study's clip."""
 
     def __init__(self, spec: StudySpec) -> None:
-        super().__init__(spec, _no_table)
+        super().__init__(spec, lambda: no_table(spec))
         self._made = spec
 
     def contribute(self, state: bytes) -> Contribution:
@@ -105,7 +105,7 @@ class MadeAnalyst(SpecAnalyst):
         return Contribution(values, layout.fields)
 
 
-def _no_table() -> Table:
+def no_table(spec: StudySpec) -> Table:
     raise AssertionError("nothing is read")
 
 
@@ -155,7 +155,7 @@ class Bench:
     ) -> None:
         self.d, self._watch = d, watch
         self.mail = CountingMailbox()
-        data = MadeData(lambda spec: _no_table(), sums=(sum_,))
+        data = MadeData(no_table, sums=(sum_,))
         folder.mkdir(mode=0o700, parents=True)
         self.council = Council(
             folder,

@@ -93,7 +93,7 @@ class Coordinator:
     # studies ------------------------------------------------------------------------------------------
 
     def studies(self) -> list[bytes]:
-        slots = self.store.slots(STUDIES, "offer-")
+        slots = self.store.names(STUDIES, "offer-")
         return [bytes.fromhex(s.removeprefix("offer-")) for s in sorted(slots)]
 
     def submit(self, body: bytes) -> bytes:
@@ -150,7 +150,7 @@ class Coordinator:
         return self.store.get(STUDIES, f"cancelled-{study.hex()}") is not None
 
     def _running(self) -> list[bytes]:
-        started = self.store.slots(STUDIES, "started-")
+        started = set(self.store.names(STUDIES, "started-"))
         return [s for s in self.studies() if f"started-{s.hex()}" in started and not self.cancelled(s)]
 
     def status(self, study: bytes) -> Status:
@@ -214,16 +214,16 @@ class Coordinator:
 
     def tick(self) -> bool:
         """Deal with what is there. True if anything was done."""
-        done, self._kept = self._flush(), False
+        done, self._kept, begun = self._flush(), False, time.monotonic()
         for letter in self._mailbox.fetch(self.me):
-            dealt = self._deal(letter)
+            dealt = self._deal(letter, begun)
             self._kept |= not dealt
             done |= dealt
         running = self._running()
         for study in running:
             if study in self._touched or time.monotonic() >= self._look_at.get(study, 0.0):
                 self._touched.discard(study)
-                if self._advance(study):
+                if self._advance(study, begun):
                     self._touched.add(study)
                     done = True
                 pause = self.chain.pace if study in self._called else self._look_s
@@ -244,7 +244,7 @@ class Coordinator:
             self._apply(study, self._machine(study).resend(self.store, self._view(study)))
         self._flush()
 
-    def _deal(self, letter: Letter) -> bool:
+    def _deal(self, letter: Letter, since: float) -> bool:
         try:
             mail = wire.parse(pb.Mail, letter.body)
             if mail.kind == "offer":
@@ -252,10 +252,8 @@ class Coordinator:
             else:
                 machine = self._machine(mail.study)
                 self._touched.add(mail.study)
-                self._apply(
-                    mail.study,
-                    machine.receive(mail.kind, mail.body, self.store, self._view(mail.study)),
-                )
+                view = self._view(mail.study, since)
+                self._apply(mail.study, machine.receive(mail.kind, mail.body, self.store, view))
         except Unavailable as error:
             log.info("letter kept for later", code=error.code)
             return False
@@ -264,10 +262,10 @@ class Coordinator:
         self._mailbox.acknowledge(self.me, letter.number)
         return True
 
-    def _advance(self, study: bytes) -> bool:
+    def _advance(self, study: bytes, since: float) -> bool:
         machine = self._machine(study)
         try:
-            view = self._view(study)
+            view = self._view(study, since)
             step = machine.advance(self.store, view)
             done = self._apply(study, step)
             if step.call is None:
@@ -296,12 +294,12 @@ class Coordinator:
             else:
                 raise
 
-    def _view(self, study: bytes) -> View:
+    def _view(self, study: bytes, since: float | None = None) -> View:
         with own_node():
-            return self._look(study)
+            return self._look(study, since)
 
-    def _look(self, study: bytes) -> View:
-        snapshot = self.chain.snapshot()
+    def _look(self, study: bytes, since: float | None) -> View:
+        snapshot = self.chain.snapshot(since)
         on_chain, head = snapshot.study(study), snapshot.head(study)
         machine = self._machine(study)
         nothing = AnalysisView(rho=0, delta=0, noise=digests.ZERO32)

@@ -109,6 +109,41 @@ class Seat:
     datasets: dict[str, bytes] = field(default_factory=dict)  # study id (of the file) → dataset
 
 
+def agent_of(home: Path) -> AgentKey:
+    return AgentKey.load_or_create(home / "agent.key")
+
+
+def hospital_at(
+    home: Path,
+    org: bytes,
+    orgs: frozenset[bytes],
+    *,
+    coordinator: bytes,
+    mailbox: Mailbox,
+    chain: Chain,
+    data: Data,
+    ports: Callable[[str, SpecAnalyst], Ports] = ports_for,
+    look_s: float = 0.0,
+) -> Hospital:
+    """A hospital over the keys and the store of its folder.
+
+    Args:
+        orgs: all hospitals; it trusts the others.
+    """
+    store = open_hospital_store(f"sqlite:///{home / 'hospital.db'}", Vault.load_or_create(home / "vault.key"))
+    return Hospital(
+        Identity(org, agent_of(home), coordinator, orgs - {org}, code_hash()),
+        store=store,
+        mailbox=mailbox,
+        chain=chain,
+        table_of=data.table,
+        floor_of=data.floor,
+        rules=lambda spec, view, ledger: data.rules(spec, org)(spec, view, ledger),
+        ports=ports,
+        look_s=look_s,
+    )
+
+
 class Council:
     """A consortium on one machine.
 
@@ -209,20 +244,15 @@ class Council:
         home = self.folder / name
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         desk = ConsentDesk(self.contracts(FIRST_HOSPITAL + index))
-        agent = AgentKey.load_or_create(home / "agent.key")
-        desk.delegate(agent.address)
-        identity = Identity(desk.org, agent, self.coordinator.me, orgs - {desk.org}, code_hash())
-        store = open_hospital_store(
-            f"sqlite:///{home / 'hospital.db'}", Vault.load_or_create(home / "vault.key")
-        )
-        hospital = Hospital(
-            identity,
-            store=store,
+        desk.delegate(agent_of(home).address)
+        hospital = hospital_at(
+            home,
+            desk.org,
+            orgs,
+            coordinator=self.coordinator.me,
             mailbox=self.mailbox,
             chain=self._chain(),
-            table_of=data.table,
-            floor_of=data.floor,
-            rules=lambda spec, view, ledger: data.rules(spec, desk.org)(spec, view, ledger),
+            data=data,
             ports=self._ports,
             look_s=self._look_s,
         )

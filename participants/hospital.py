@@ -202,7 +202,7 @@ class Hospital:
         self._mailbox.wait(min(most_s, max(ahead, 0.0)))
 
     def _accepted(self) -> list[bytes]:
-        slots = self.store.slots(STUDIES, "accepted-")
+        slots = self.store.names(STUDIES, "accepted-")
         return [bytes.fromhex(s.removeprefix("accepted-")) for s in slots]
 
     def _deal(self, letter: Letter) -> bool:

@@ -184,6 +184,14 @@ def test_two_processes_write_the_same_record_at_once(url: str) -> None:
         store.close()
 
 
+def test_many_open_a_new_file_at_once(home: Path) -> None:
+    for number in range(20):
+        url = f"sqlite:///{home / f'{number}.db'}"
+        with ThreadPoolExecutor(4) as pool:
+            for store in pool.map(open_store, [url] * 4):
+                store.close()
+
+
 def test_a_database_that_is_away_is_named_and_comes_back(postgres: Postgres) -> None:
     store = open_store(postgres.database())
     store.commit([("s", "a", b"1")])

@@ -10,7 +10,7 @@ from coordinator.round import checking, meeting
 from coordinator.round.desk import Desk
 from coordinator.round.judging import odd_ones
 from coordinator.round.recovering import recover, recovered
-from coordinator.round.resending import plan_for
+from coordinator.round.resending import boxes_of, plan_for
 from coordinator.round.words import AttestCall, LockCall, Record, Step
 from protos import digests, wire
 from protos.consilium.v1 import custody_pb2 as custody
@@ -121,7 +121,7 @@ def _late(desk: Desk, attempt: custody.AttemptRecord) -> bool:
     return desk.view.now >= attempt.opened_at + desk.rules.answer_s
 
 
-def _missing(desk: Desk, wanted: tuple[bytes, ...], got: dict[bytes, bytes]) -> list[bytes]:
+def _missing(wanted: tuple[bytes, ...], got: set[bytes]) -> list[bytes]:
     return [org for org in wanted if org not in got]
 
 
@@ -129,15 +129,16 @@ def _missing(desk: Desk, wanted: tuple[bytes, ...], got: dict[bytes, bytes]) -> 
 
 
 def _gather_hellos(desk: Desk, attempt: custody.AttemptRecord) -> Step:
-    members, got, refused = tuple(attempt.members), desk.got("hello"), desk.got("refusal")
-    waiting = [o for o in _missing(desk, members, got) if o not in refused]
+    members, refused = tuple(attempt.members), desk.who("refusal")
+    waiting = [o for o in _missing(members, desk.who("hello")) if o not in refused]
     if waiting and not _late(desk, attempt):
         return Step()
+    got = desk.got("hello")
     orgs = tuple(sorted(o for o in got if o not in refused))
     fixed = desk.fixed_set(attempt.analysis)
     changed = bool(fixed) and desk.view.study.mode == digests.EXACT and set(orgs) != set(fixed)
     if len(orgs) < max(3, desk.view.study.min_sites) or changed:
-        return fail(desk, "attempt.too_few", _missing(desk, members, dict.fromkeys(orgs, b"")))
+        return fail(desk, "attempt.too_few", _missing(members, set(orgs)))
     message = pb.Hellos(ctx_hash=desk.ctx().digest(), hellos=[pb.Signed.FromString(got[o]) for o in orgs])
     body = wire.encode(message)
     return Step(
@@ -148,9 +149,10 @@ def _gather_hellos(desk: Desk, attempt: custody.AttemptRecord) -> Step:
 
 
 def _gather_ready(desk: Desk, attempt: custody.AttemptRecord) -> Step:
-    orgs, got = desk.greeted(), desk.got("ready")
-    if missing := _missing(desk, orgs, got):
+    orgs = desk.greeted()
+    if missing := _missing(orgs, desk.who("ready")):
         return _wait_or_fail(desk, attempt, missing)
+    got = desk.got("ready")
     ready = {org: wire.parse(pb.Ready, got[org]) for org in orgs}
     headers = [ready[org].header for org in orgs]
     if odd := odd_ones(desk, {org: pb.ReadyHeader.FromString(ready[org].header.payload) for org in orgs}):
@@ -158,15 +160,16 @@ def _gather_ready(desk: Desk, attempt: custody.AttemptRecord) -> Step:
     lock_by = desk.view.now + desk.rules.lock_s
     plan = check_plan(desk.ctx(), headers, lock_by, desk.view.agents)
     record = custody.PlanRecord(headers=headers, lock_by=lock_by, plan_hash=plan.plan_hash)
+    boxes = {org: boxes_of(its) for org, its in ready.items()}
     return Step(
         records=(Record(desk.scope(), "plan", wire.encode(record)),),
-        send=tuple((org, "plan", plan_for(plan, ready, org)) for org in orgs),
+        send=tuple((org, "plan", plan_for(plan, boxes, headers, org)) for org in orgs),
         progress="plan",
     )
 
 
 def _wait_or_fail(desk: Desk, attempt: custody.AttemptRecord, missing: list[bytes]) -> Step:
-    refused = [o for o in desk.got("refusal") if o in missing]
+    refused = sorted(desk.who("refusal") & set(missing))
     if refused:
         return fail(desk, "attempt.refused", refused)
     if _late(desk, attempt):
@@ -178,9 +181,9 @@ def _wait_or_fail(desk: Desk, attempt: custody.AttemptRecord, missing: list[byte
 
 
 def _gather_uploads(desk: Desk, attempt: custody.AttemptRecord, plan: Plan) -> Step:
-    uploads = desk.got("upload")
-    if missing := _missing(desk, plan.orgs, uploads):
+    if missing := _missing(plan.orgs, desk.who("upload")):
         return _wait_or_fail(desk, attempt, missing)
+    uploads = desk.got("upload")
     parsed = [pb.Upload.FromString(uploads[org]) for org in plan.orgs]
     receipts = [
         pb.Receipt(
@@ -242,14 +245,13 @@ def lock_refused(desk: Desk, code: str) -> Step:
 
 
 def _gather_unlocks(desk: Desk, plan: Plan) -> Step:
-    unlocks = desk.got("unlock")
     locked = wire.parse(pb.Locked, desk.slot("locked") or b"")
-    missing = _missing(desk, plan.orgs, unlocks)  # nobody can be left out any more
+    missing = _missing(plan.orgs, desk.who("unlock"))  # nobody can be left out any more
     masks = recovered(desk, plan, missing)
     if masks is None:
         return recover(desk, plan, locked.lock_id, missing)
     adder = desk.scheme.adder(desk.packing(plan).coefficients)
-    uploads = desk.got("upload")
+    unlocks, uploads = desk.got("unlock"), desk.got("upload")
     for org in plan.orgs:
         adder.add(pb.Upload.FromString(uploads[org]).ciphertext)
     message = wire.encode(
@@ -268,6 +270,8 @@ def _gather_unlocks(desk: Desk, plan: Plan) -> Step:
 
 
 def _gather_seals(desk: Desk, plan: Plan) -> Step:
+    if len(desk.who("seal")) < _quorum(desk, plan):
+        return Step()
     shares = {
         org: pb.SealShare.FromString(pb.Signed.FromString(b).payload) for org, b in desk.got("seal").items()
     }
@@ -316,6 +320,12 @@ def _public(desk: Desk, shares: list[pb.Signed]) -> pb.SealedRound:
     )
 
 
+def _quorum(desk: Desk, plan: Plan) -> int:
+    """The fewest hospitals whose seal the contract takes; all of them before the window has passed."""
+    n, study = len(plan.orgs), desk.view.study
+    return max(study.min_sites, n - study.collusion, n // 2 + 1)
+
+
 def _agreed(desk: Desk, shares: dict[bytes, pb.SealShare]) -> tuple[pb.Seal, list[bytes]] | None:
     """The seal that all signed or, once the window has passed, the one that a quorum signed."""
     plan = desk.plan()
@@ -327,9 +337,7 @@ def _agreed(desk: Desk, shares: dict[bytes, pb.SealShare]) -> tuple[pb.Seal, lis
         by_seal.setdefault(wire.encode(share.seal) + share.next_analysis.encode(), []).append(org)
     n = len(plan.orgs)
     for orgs in by_seal.values():
-        quorum = 2 * len(orgs) > n and len(orgs) >= max(
-            desk.view.study.min_sites, n - desk.view.study.collusion
-        )
+        quorum = len(orgs) >= _quorum(desk, plan)
         late = desk.view.now >= lock.locked_at + desk.view.study.window
         if len(orgs) == n or (quorum and late):
             return shares[orgs[0]].seal, orgs

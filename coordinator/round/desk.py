@@ -48,11 +48,10 @@ class Desk:
 
     @cached_property  # a desk lives for one step, in which nothing is recorded
     def _attempt(self) -> custody.AttemptRecord | None:
-        found = self.records.slots(self.round_scope, "attempt-")
-        if not found:
-            return None
-        last = max(found, key=lambda slot: int(slot.removeprefix("attempt-")))
-        return custody.AttemptRecord.FromString(found[last])
+        found = self.records.names(self.round_scope, "attempt-")
+        last = max(found, key=lambda slot: int(slot.removeprefix("attempt-")), default="")
+        body = self.records.get(self.round_scope, last) if last else None
+        return None if body is None else custody.AttemptRecord.FromString(body)
 
     def scope(self) -> str:
         attempt = self.attempt()
@@ -68,6 +67,11 @@ class Desk:
         """Organisation → its recorded message of this attempt, ascending."""
         found = self.records.slots(self.scope(), f"{kind}-")
         return {bytes.fromhex(s.removeprefix(f"{kind}-")): b for s, b in sorted(found.items())}
+
+    def who(self, kind: str) -> set[bytes]:
+        """Organisations whose message of this attempt is recorded; `got` reads megabytes."""
+        found = self.records.names(self.scope(), f"{kind}-")
+        return {bytes.fromhex(s.removeprefix(f"{kind}-")) for s in found}
 
     def slot(self, name: str) -> bytes | None:
         return self.records.get(self.scope(), name)
@@ -96,12 +100,14 @@ class Desk:
             raise Hostile("message.lock", "the message belongs to another lock")
 
     def planned_datasets(self) -> tuple[bytes, ...]:
-        """Those of the plan or, before there is one, of the readies that came."""
+        """Those of the plan or, before there is one, of the readies once all are here."""
         body = self.slot("plan")
         if body is not None:
             signed = list(custody.PlanRecord.FromString(body).headers)
-        else:
+        elif set(self.greeted()) <= self.who("ready"):
             signed = [pb.Ready.FromString(ready).header for ready in self.got("ready").values()]
+        else:
+            return ()
         headers = (pb.ReadyHeader.FromString(s.payload) for s in signed)
         return tuple(sorted({use.dataset for header in headers for use in header.uses}))
 

@@ -18,11 +18,13 @@ from protos.consilium.v1 import round_pb2 as pb
 def check_commitment(desk: Desk, header: pb.ReadyHeader) -> None:
     """What hospitals would refuse in a plan, charged to whoever sent it. Copies can be seen from plans before."""
     check_points([header.commitment])
-    for number in range(1, desk.ctx().attempt + 1):
-        for slot, body in desk.records.slots(desk.attempt_scope(number), "ready-").items():
-            other = pb.ReadyHeader.FromString(pb.Ready.FromString(body).header.payload)
-            if slot != f"ready-{header.org.hex()}" and other.commitment == header.commitment:
-                raise Hostile("ready.copied", "another hospital posted this commitment before")
+    if desk.records.get(desk.round_scope, commitment_slot(header)) not in (None, header.org):
+        raise Hostile("ready.copied", "another hospital posted this commitment before")
+
+
+def commitment_slot(header: pb.ReadyHeader) -> str:
+    """Names the first hospital that posted it in this round, in whichever attempt."""
+    return f"commitment-{header.commitment.hex()}"
 
 
 def odd_ones(desk: Desk, headers: Mapping[bytes, pb.ReadyHeader]) -> list[bytes]:

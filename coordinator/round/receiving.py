@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from consent_contracts.plan import check_hellos
 from consent_contracts.signed import opened, verify_typed
 from consilium_errors import Hostile
 from coordinator.round import checking, meeting
 from coordinator.round.desk import Desk
-from coordinator.round.judging import box_is_bad, check_commitment
+from coordinator.round.judging import box_is_bad, check_commitment, commitment_slot
 from coordinator.round.recovering import on_mask_share
 from coordinator.round.words import Record, Step
 from crypto import envelopes
@@ -44,12 +45,17 @@ def on_ready(desk: Desk, body: bytes) -> Step:
     if desk.scheme.masked:
         check_commitment(desk, header)
     peers = [o for o in orgs if o != header.org]
-    boxes = [opened(s, "box", pb.Box, {header.org: desk.members()[header.org]}) for s in message.boxes]
+    sender = {header.org: desk.members()[header.org]}
+    boxes = [opened(s, "box", pb.Box, sender) for s in message.boxes]
     if [b.to for b in boxes] != peers or any(
         (b.ctx_hash, b.hellos_hash) != (header.ctx_hash, expected) for b in boxes
     ):
         raise Hostile("ready.boxes", "the boxes are not one for each peer")
-    return _once(desk, "ready", header.org, body)
+    step = _once(desk, "ready", header.org, body)
+    if not (step.records and desk.scheme.masked):
+        return step
+    posted = Record(desk.round_scope, commitment_slot(header), header.org)
+    return replace(step, records=(*step.records, posted))
 
 
 def on_upload(desk: Desk, body: bytes) -> Step:
@@ -111,7 +117,7 @@ def on_complaint(desk: Desk, body: bytes) -> Step:
         raise Hostile("complaint.early", "no box was handed out yet")
     if complaint.org == complaint.against or not {complaint.org, complaint.against} <= set(orgs):
         raise Hostile("complaint.against", "the accused is not a peer in this attempt")
-    if complaint.org in desk.got("upload"):
+    if complaint.org in desk.who("upload"):
         raise Hostile("complaint.late", "whoever uploads has found its boxes good")
     guilty = complaint.against if box_is_bad(desk, complaint) else complaint.org
     failure = custody.Failure(code="attempt.complaint", without=[guilty], at=desk.view.now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from consent_contracts.plan import Plan
 from coordinator.round import checking, meeting
@@ -26,9 +26,9 @@ def waiting_for(desk: Desk) -> tuple[str, tuple[bytes, ...]]:
         if desk.slot(asked) is not None:
             if answer == "unlock" and desk.facts.committee:
                 return "output", meeting.missing(desk)
-            got = desk.got(answer)
+            got = desk.who(answer)
             return answer, tuple(o for o in desk.greeted() if o not in got)
-    got = {**desk.got("hello"), **desk.got("refusal")}
+    got = desk.who("hello") | desk.who("refusal")
     return "hello", tuple(o for o in attempt.members if o not in got)
 
 
@@ -79,19 +79,30 @@ def _plan_for(desk: Desk, org: bytes) -> bytes:
     if plan is None:
         raise AssertionError("the plan is recorded")
     ready = {o: wire.parse(pb.Ready, b) for o, b in desk.got("ready").items() if o in plan.orgs}
-    return plan_for(plan, ready, org)
+    boxes = {o: boxes_of(its) for o, its in ready.items()}
+    return plan_for(plan, boxes, [ready[o].header for o in plan.orgs], org)
 
 
-def plan_for(plan: Plan, ready: Mapping[bytes, pb.Ready], org: bytes) -> bytes:
-    """The Plan as one hospital gets it: all headers, only its own boxes."""
+def plan_for(
+    plan: Plan,
+    boxes: Mapping[bytes, Mapping[bytes, pb.Signed]],
+    headers: Sequence[pb.Signed],
+    org: bytes,
+) -> bytes:
+    """The Plan as one hospital gets it: all headers, only its own boxes.
+
+    Args:
+        boxes: sender → recipient → box.
+    """
     message = pb.Plan(
         ctx_hash=plan.ctx.digest(),
-        headers=[ready[o].header for o in plan.orgs],
-        boxes=[_box_for(ready[o], org) for o in plan.orgs if o != org],
+        headers=headers,
+        boxes=[boxes[o][org] for o in plan.orgs if o != org],
         lock_by=plan.lock_by,
     )
     return wire.encode(message)
 
 
-def _box_for(ready: pb.Ready, org: bytes) -> pb.Signed:
-    return next(s for s in ready.boxes if pb.Box.FromString(s.payload).to == org)
+def boxes_of(ready: pb.Ready) -> dict[bytes, pb.Signed]:
+    """By recipient."""
+    return {pb.Box.FromString(s.payload).to: s for s in ready.boxes}

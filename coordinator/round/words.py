@@ -22,6 +22,9 @@ class Records(Protocol):
     def slots(self, scope: str, prefix: str) -> Mapping[str, bytes]:
         """Slot → body of every record of the scope whose slot begins with ``prefix``."""
 
+    def names(self, scope: str, prefix: str) -> list[str]:
+        """The slots alone."""
+
 
 @dataclass(frozen=True)
 class LockCall:
