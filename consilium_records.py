@@ -43,6 +43,20 @@ OUTGOING = sa.Table(
 )
 
 
+# Statements made once: making one takes as long as SQLite takes to answer it.
+_IN_SCOPE = RECORD.c.scope == sa.bindparam("scope")
+_BODY = sa.select(RECORD.c.body).where(_IN_SCOPE, RECORD.c.slot == sa.bindparam("slot"))
+_NAMES = sa.select(RECORD.c.slot).where(
+    _IN_SCOPE, sa.func.substr(RECORD.c.slot, 1, sa.bindparam("size")) == sa.bindparam("least")
+)
+# SQLite compares text by code points, so the index finds the prefix; elsewhere a collation may not.
+_NAMES_BY_RANGE = _NAMES.where(
+    RECORD.c.slot.between(sa.bindparam("least"), sa.bindparam("most", type_=sa.String))
+)
+_RECORD, _QUEUE = sa.insert(RECORD), sa.insert(OUTGOING)
+_QUEUED = sa.select(OUTGOING).order_by(OUTGOING.c.number)
+
+
 class Cover(Protocol):
     """Encryption at rest: the name of a record is bound to its bytes."""
 
@@ -120,9 +134,8 @@ class RecordStore:
         if (known := self._remembered.get(scope, slot)) is not None:
             return known
         forgotten = self._remembered.forgotten
-        query = sa.select(RECORD.c.body).where(RECORD.c.scope == scope, RECORD.c.slot == slot)
         with self._reading.connect() as db:
-            sealed = db.execute(query).scalar_one_or_none()
+            sealed = db.execute(_BODY, {"scope": scope, "slot": slot}).scalar_one_or_none()
         if sealed is None:
             return None
         body = self._cover.open(f"{scope}/{slot}", bytes(sealed))
@@ -131,11 +144,10 @@ class RecordStore:
 
     def names(self, scope: str, prefix: str) -> list[str]:
         """Slots of a scope that begin with ``prefix``."""
-        query = sa.select(RECORD.c.slot).where(
-            RECORD.c.scope == scope, RECORD.c.slot.startswith(prefix, autoescape=True)
-        )
+        asked = {"scope": scope, "least": prefix, "most": prefix + chr(0x10FFFF), "size": len(prefix)}
+        query = _NAMES_BY_RANGE if self._engine.dialect.name == "sqlite" else _NAMES
         with self._reading.connect() as db:
-            return list(db.execute(query).scalars())
+            return list(db.execute(query, asked).scalars())
 
     def slots(self, scope: str, prefix: str) -> Mapping[str, bytes]:
         """`names`, with what is recorded there."""
@@ -182,24 +194,22 @@ class RecordStore:
             for scope in forget:
                 below = RECORD.c.scope.startswith(f"{scope}/", autoescape=True)
                 db.execute(sa.delete(RECORD).where((RECORD.c.scope == scope) | below))
-            for recipient, body in send:
-                db.execute(sa.insert(OUTGOING).values(recipient=recipient, body=body))
+            if send:
+                db.execute(_QUEUE, [{"recipient": recipient, "body": body} for recipient, body in send])
 
     def _write(self, db: sa.Connection, scope: str, slot: str, body: bytes) -> None:
-        query = sa.select(RECORD.c.body).where(RECORD.c.scope == scope, RECORD.c.slot == slot)
-        known = db.execute(query).scalar_one_or_none()
+        known = db.execute(_BODY, {"scope": scope, "slot": slot}).scalar_one_or_none()
         name = f"{scope}/{slot}"
         if known is None:
             sealed = self._cover.seal(name, body)
-            db.execute(sa.insert(RECORD).values(scope=scope, slot=slot, body=sealed))
+            db.execute(_RECORD, {"scope": scope, "slot": slot, "body": sealed})
         elif self._cover.open(name, bytes(known)) != body:
             raise Misuse("store.conflict", f"{slot} is already recorded otherwise", "A record never changes.")
 
     def outgoing(self) -> list[Outgoing]:
         """What is queued, oldest first."""
-        query = sa.select(OUTGOING).order_by(OUTGOING.c.number)
         with self._reading.connect() as db:
-            rows = db.execute(query).all()
+            rows = db.execute(_QUEUED).all()
         return [Outgoing(r.number, bytes(r.recipient), bytes(r.body)) for r in rows]
 
     def flush(self, post: Callable[[bytes, bytes], None]) -> bool:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
@@ -41,6 +43,7 @@ ALLOWED = frozenset(
 MAX_REQUEST, MAX_BATCH = 4 << 20, 32
 #: Reads may reach the node in one request as they came; all else goes one by one.
 TOGETHER = frozenset({"eth_call", "eth_getBlockByNumber"})
+_REST_S = 0.05
 _NOT_ALLOWED, _INVALID, _UPSTREAM = -32601, -32600, -32000
 
 
@@ -116,19 +119,32 @@ class Proxy:
         return json.dumps({"jsonrpc": "2.0", "id": number, "result": result}).encode()
 
     def __enter__(self) -> Proxy:
-        threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
-        ).start()
+        threading.Thread(target=self._server.accept_all, daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.stop()
 
 
 class _Server(ThreadingHTTPServer):
+    """Sleeps until somebody calls; `serve_forever` wakes many times a second to see whether it is to end."""
+
+    _stopped = False
+
+    def accept_all(self) -> None:
+        while not self._stopped:
+            try:
+                self.process_request(*self.socket.accept())
+            except (OSError, RuntimeError):  # we stop, the caller has gone, or there are too many for now
+                time.sleep(0 if self._stopped else _REST_S)
+
+    def stop(self) -> None:
+        self._stopped = True
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.server_close()
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Whoever hangs up in the middle is no event; the standard library would print a stack."""
         error = sys.exc_info()[1]

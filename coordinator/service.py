@@ -150,8 +150,11 @@ class Coordinator:
         return self.store.get(STUDIES, f"cancelled-{study.hex()}") is not None
 
     def _running(self) -> list[bytes]:
-        started = set(self.store.names(STUDIES, "started-"))
-        return [s for s in self.studies() if f"started-{s.hex()}" in started and not self.cancelled(s)]
+        started, cancelled = (
+            {slot.removeprefix(kind) for slot in self.store.names(STUDIES, kind)}
+            for kind in ("started-", "cancelled-")
+        )
+        return [bytes.fromhex(study) for study in sorted(started - cancelled)]
 
     def status(self, study: bytes) -> Status:
         view, machine = self._view(study), self._machine(study)
@@ -304,10 +307,9 @@ class Coordinator:
         machine = self._machine(study)
         nothing = AnalysisView(rho=0, delta=0, noise=digests.ZERO32)
         view = View(on_chain, nothing, head, (), snapshot.agents(on_chain.roster), snapshot.now())
-        name = machine.next_analysis(self.store, view)
+        name, datasets = machine.outlook(self.store, view)
         if not name:
             return view
-        datasets = machine.datasets(self.store, view)
         return replace(
             view,
             analysis=snapshot.analysis(study, digests.analysis_id(name)),

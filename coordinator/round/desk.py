@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Literal
@@ -101,15 +101,11 @@ class Desk:
 
     def planned_datasets(self) -> tuple[bytes, ...]:
         """Those of the plan or, before there is one, of the readies once all are here."""
-        body = self.slot("plan")
-        if body is not None:
-            signed = list(custody.PlanRecord.FromString(body).headers)
-        elif set(self.greeted()) <= self.who("ready"):
-            signed = [pb.Ready.FromString(ready).header for ready in self.got("ready").values()]
-        else:
+        if (body := self.slot("plan")) is not None:
+            return _datasets_of(body)
+        if not set(self.greeted()) <= self.who("ready"):
             return ()
-        headers = (pb.ReadyHeader.FromString(s.payload) for s in signed)
-        return tuple(sorted({use.dataset for header in headers for use in header.uses}))
+        return _datasets([pb.Ready.FromString(ready).header for ready in self.got("ready").values()])
 
     def packing(self, plan: Plan) -> Packing:
         return Packing(plan.length, len(self.view.study.roster), _one_or_two(plan.fields))
@@ -123,6 +119,16 @@ class Desk:
         """Organisations with which a sum of this exact analysis was locked."""
         body = self.records.get(self.study_scope, f"set-{analysis}") or b""
         return tuple(body[i : i + 20] for i in range(0, len(body), 20))
+
+
+@lru_cache(maxsize=8)
+def _datasets_of(plan: bytes) -> tuple[bytes, ...]:
+    return _datasets(custody.PlanRecord.FromString(plan).headers)
+
+
+def _datasets(headers: Iterable[pb.Signed]) -> tuple[bytes, ...]:
+    uses = (use for signed in headers for use in pb.ReadyHeader.FromString(signed.payload).uses)
+    return tuple(sorted({use.dataset for use in uses}))
 
 
 @lru_cache(maxsize=8)

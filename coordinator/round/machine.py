@@ -49,13 +49,12 @@ class CoordinatorRound:
         """What hospitals found in the checks after disputes, all rounds."""
         return accusations(records, self.facts.study.hex())
 
-    def next_analysis(self, records: Records, view: View) -> str:
-        """The analysis of the round that the chain awaits; empty when the study is finished."""
-        return self._desk(records, view).next_analysis()
-
-    def datasets(self, records: Records, view: View) -> tuple[bytes, ...]:
-        """The datasets of the plan at hand."""
-        return self._desk(records, view).planned_datasets()
+    def outlook(self, records: Records, view: View) -> tuple[str, tuple[bytes, ...]]:
+        """The analysis of the round that the chain awaits, empty when the study is finished, and the datasets of the
+        plan at hand."""
+        desk = self._desk(records, view)
+        name = desk.next_analysis()
+        return name, desk.planned_datasets() if name else ()
 
     def _desk(self, records: Records, view: View) -> Desk:
         return Desk(self.facts, self.scheme, self.rules, records, view)

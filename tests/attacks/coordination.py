@@ -40,7 +40,7 @@ class Desk:
     def view(self) -> CoordinatorView:
         chain = self.world.chain
         bare = CoordinatorView(chain.study, LIVE, chain.head, (), chain.agents, chain.now)
-        datasets = self.machine.datasets(self.store, bare)
+        _, datasets = self.machine.outlook(self.store, bare)
         return replace(bare, gates=tuple(chain.gates[d] for d in datasets if d in chain.gates))
 
     def receive(self, kind: str, body: bytes) -> None:

@@ -221,7 +221,7 @@ class Rogue:
         """The context that the real coordinator would offer first."""
         coordinator = self.ring.council.coordinator
         machine, view = coordinator._machine(self.study), coordinator._view(self.study)
-        facts, analysis = machine.facts, machine.next_analysis(coordinator.store, view)
+        facts, (analysis, _) = machine.facts, machine.outlook(coordinator.store, view)
         ctx = digests.Ctx(
             chain_id=facts.chain_id,
             registry=facts.registry,

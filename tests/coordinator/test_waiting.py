@@ -105,7 +105,7 @@ def test_a_liar_about_what_comes_next_is_outvoted() -> None:
     desk.drain(only(d, "seal", lie))
     world.chain.now += 60
     desk.play()
-    assert desk.machine.next_analysis(desk.store, desk.view()) == ""
+    assert desk.machine.outlook(desk.store, desk.view())[0] == ""
 
 
 def test_too_few_are_told_so_and_everybody_is_asked_again_later() -> None:
