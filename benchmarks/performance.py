@@ -61,9 +61,9 @@ class Part:
 PARTS = (
     Part(
         "secure_sum",
-        "--crowds 3,10,30,100",
+        "--crowds 3,10,30,100,128",
         "What one hospital among five computes for an upload, beside Flower's SecAgg+ client and NVFlare's CKKS; "
-        "the committee of three; one whole FHE round of many hospitals, all roles one after the other in one process. "
+        "the committee of three; one whole FHE round of many hospitals, all roles on this one machine. "
         "SecAgg+ computes less: it commits to nothing, and its masks come from a generator that is not cryptographic. "
         "The goal for `secaggplus_over_hospital` is at least 3.",
         (
@@ -86,7 +86,7 @@ PARTS = (
                 ),
             ),
             (
-                ("3x100k", "10x100k", "30x100k", "100x100k"),
+                ("3x100k", "10x100k", "30x100k", "100x100k", "128x100k"),
                 ("fhe_round_s", "round_bytes_up_over_f32", "round_bytes_down_over_f32"),
             ),
         ),

@@ -45,7 +45,7 @@ def parameters(found: Numbers, file: Path) -> None:
 
 
 def hospitals(found: Numbers, file: Path) -> None:
-    """One whole round of 100k parameters, all roles one after the other."""
+    """One whole round of 100k parameters, all roles on one machine."""
     crowds = sorted(
         int(name.removeprefix("fhe_round_s@").split("x")[0])
         for name in found
@@ -60,7 +60,7 @@ def hospitals(found: Numbers, file: Path) -> None:
     for axes, label in ((left, "seconds"), (right, "megabytes of one hospital")):
         axes.set(xlabel="hospitals", ylabel=label)
         axes.set_ylim(bottom=0)
-    left.set_title("A round of 100k parameters, all in one process", loc="left")
+    left.set_title("A round of 100k parameters, all on one machine", loc="left")
     right.set_title("What one hospital sends and gets", loc="left")
     right.legend(frameon=False)
     save(file)

@@ -6,8 +6,8 @@ ranges, NVFlare's CKKS its parameters through TenSEAL; all take the same vector 
 least of some repetitions counts. ``bytes_*_over_f32`` is the upload and the sum, over 4 bytes a parameter.
 ``peak_mb`` is the resident set of a process that makes an upload, at its highest; it is a process of its own.
 
-``fhe_round_s`` is one whole round, all fourteen steps, of that many hospitals and the coordinator in this one
-process, one after the other, over a real laptop chain. ``mpc_*`` is the committee of three, in processes of their
+``fhe_round_s`` is one whole round, all fourteen steps, of that many hospitals and the coordinator on this one
+machine, over a real laptop chain: see `benchmarks.crowd`. ``mpc_*`` is the committee of three, in processes of their
 own, over mutual TLS: wall time of the slowest member, best of some repetitions.
 """
 
@@ -30,9 +30,9 @@ import numpy as np
 import structlog
 
 from benchmarks import committee, peers
-from benchmarks.council import Bench, MadeAnalyst, Round, hidden, study
+from benchmarks.council import MadeAnalyst, hidden, study
+from benchmarks.crowd import Crowd, Round
 from benchmarks.report import Measure, publish
-from benchmarks.stopwatch import Stopwatch
 from consent_contracts.laptop import Anvil
 from consilium_errors import Misuse
 from crypto.commitments import Generators, Pedersen, generators_needed
@@ -186,13 +186,10 @@ def _round(hospitals: int, size: str) -> Round:
     with (
         tempfile.TemporaryDirectory(prefix="consilium-benchmark-") as folder,
         Anvil(accounts=hospitals + SPARE_ACCOUNTS) as anvil,
+        Crowd(Path(folder) / "council", anvil.url, SIZES[size], hospitals) as crowd,
     ):
-        bench = Bench(Path(folder) / "council", anvil.url, SIZES[size], "fhe", hospitals, Stopwatch())
-        try:
-            bench.round()
-            return bench.round()
-        finally:
-            bench.close()
+        crowd.round()
+        return crowd.round()
 
 
 def _process(size: str, parties: int) -> list[Measure]:
@@ -219,7 +216,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--hospitals", type=int, default=5)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--parts", default=",".join(PARTS), help=f"of {', '.join(PARTS)}; default all")
-    parser.add_argument("--crowds", default="100", help="hospitals of the part `round`, as in 3,10,30,100")
+    parser.add_argument("--crowds", default="100", help="hospitals of the part `round`, as in 3,10,100")
     parser.add_argument("--process", choices=sorted(SIZES), help="only one upload here, as JSON")
     options = parser.parse_args(argv)
     if options.process:
