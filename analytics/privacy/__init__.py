@@ -5,7 +5,7 @@ absent, or with another row. The promise is (epsilon, delta) for all that a stud
 booked as concentrated differential privacy (zCDP), which adds up over rounds, releases and studies.
 
 `zcdp` has the theorems, `plan` solves a study for its noise, `simulation` shows what that does to the
-answers, `words` says it to people. Sampling is `crypto.privacy`.
+answers, `accounting` asks dp-accounting what it adds up to, `words` says it to people. Sampling is `crypto.privacy`.
 """
 
 from analytics.privacy.plan import (
@@ -14,6 +14,7 @@ from analytics.privacy.plan import (
     Plan,
     Price,
     Query,
+    added,
     cap,
     epsilon_at,
     label,
@@ -28,6 +29,7 @@ __all__ = [
     "Plan",
     "Price",
     "Query",
+    "added",
     "cap",
     "epsilon_at",
     "label",

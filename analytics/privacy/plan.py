@@ -9,7 +9,7 @@ share is sized such that the shares of so many alone keep the promise; those of 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from decimal import ROUND_CEILING, Decimal
 from functools import lru_cache
@@ -66,6 +66,14 @@ class Price:
 NOTHING = Price(0, 0)
 
 
+def added(openings: Iterable[tuple[Price, int]]) -> Price:
+    """Of openings, (price of one, how many)."""
+    total = NOTHING
+    for price, times in openings:
+        total += Price(price.rho * times, price.delta * times)
+    return total
+
+
 @dataclass(frozen=True)
 class Noise:
     """The noise of one opening: every hospital adds a discrete Gaussian of deviation ``sigma`` to each
@@ -117,16 +125,12 @@ class Plan:
     @property
     def total(self) -> Price:
         """Of all openings: what consent to this study caps."""
-        pairs = [(q.rounds, self.noises[name]) for name, q in self.queries.items()]
-        return Price(sum(r * n.rho for r, n in pairs), sum(r * n.delta for r, n in pairs))
+        return added(self.openings)
 
     @property
-    @zcdp.fixed
-    def spent(self) -> Decimal:
-        """epsilon at the promised delta of all openings together; at most the promised one."""
-        total = self.total
-        left = self.delta - Decimal(total.delta) / zcdp.DELTA_UNITS
-        return zcdp.epsilon_of(total.rho, left)
+    def openings(self) -> tuple[tuple[Price, int], ...]:
+        """Each analysis's price of one, and how many there are."""
+        return tuple((self.price(name), query.rounds) for name, query in self.queries.items())
 
 
 def plan_of(spec: StudySpec) -> Plan | None:

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from decimal import Decimal
 
-from analytics.privacy.plan import Plan, Price, cap, epsilon_at
+from analytics.privacy.accounting import agreed
+from analytics.privacy.plan import Plan, Price, cap
 from analytics.privacy.simulation import Loss
 
 
@@ -32,7 +33,8 @@ def prices(plan: Plan) -> list[str]:
             f"{name}: {rounds} at rho {Decimal(noise.rho) / 10**9:f} each; noise multiplier {noise.multiplier:.2f} "
             f"from the shares of {noise.honest} honest hospitals"
         )
-    return [*lines, f"all rounds together: epsilon {plan.spent:.3f} at delta {plan.delta:f}"]
+    together = agreed(plan.openings, plan.delta)
+    return [*lines, f"all rounds together: epsilon {together} at delta {plan.delta:f}"]
 
 
 def accuracy(losses: Sequence[Loss], rows: int) -> list[str]:
@@ -71,7 +73,7 @@ def budget(plan: Plan, spent: Price, epsilon: Decimal, delta: Decimal) -> list[s
     left = 1 - after.rho / allowed.rho
     return [
         f"of your privacy budget, epsilon {epsilon:f} at delta {delta:f} over all studies and for good, "
-        f"{epsilon_at(spent, delta)} is used and {epsilon_at(after, delta)} will be",
+        f"{agreed([(spent, 1)], delta)} is used and {agreed([(spent, 1), (plan.total, 1)], delta)} will be",
         f"{_percent(left)} of the budget remains (counted in rho, which adds up)",
     ]
 

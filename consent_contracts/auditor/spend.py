@@ -6,9 +6,11 @@ of the noise that the study file asks for, and that all of them together keep it
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
-from analytics.privacy import NOTHING, Price, epsilon_at
+from analytics.privacy import Price, added, epsilon_at
+from analytics.privacy.accounting import agreed
 from consent_contracts.auditor.gate import Study
 from consent_contracts.auditor.openings import Arithmetic
 from consent_contracts.auditor.replay import History
@@ -19,7 +21,7 @@ from protos import digests
 
 def check_spend(arithmetic: Arithmetic, study: Study, history: History | None, findings: Findings) -> None:
     """Entries named ``privacy``; codes ``audit.price``, ``audit.spend``, ``audit.honest``,
-    ``audit.overspent``."""
+    ``audit.overspent``, ``privacy.accountants``."""
     plan = arithmetic.promise
     prices = {digests.analysis_id(name): price for name, price in arithmetic.prices().items()}
     with findings.checking("privacy", "prices", f"{len(prices)} analyses at the price of their noise"):
@@ -43,18 +45,25 @@ def check_spend(arithmetic: Arithmetic, study: Study, history: History | None, f
         )
     charged, spent = _spent(history, prices)
     openings = f"{charged} opening" + ("s" if charged != 1 else "")
-    says = f"{openings}: epsilon {epsilon_at(spent, plan.delta)} at delta {plan.delta:f}"
+    total = added(spent.items())
+    says = f"{openings}: epsilon {epsilon_at(total, plan.delta)} at delta {plan.delta:f}"
     with findings.checking("privacy", "promise", says):
-        if not spent.within(plan.total):
+        if not total.within(plan.total):
             raise Hostile("audit.overspent", f"{says}, promised was epsilon {plan.epsilon:f}")
+    with findings.checking(
+        "privacy", "accountants", "dp-accounting composes the openings to the same epsilon"
+    ):
+        agreed(spent.items(), plan.delta)
 
 
-def _spent(history: History, prices: Mapping[bytes, tuple[int, int, bytes]]) -> tuple[int, Price]:
-    """Charged openings, and what the dataset that was used most has spent on them."""
+def _spent(
+    history: History, prices: Mapping[bytes, tuple[int, int, bytes]]
+) -> tuple[int, Mapping[Price, int]]:
+    """Charged openings, and how often at which price the dataset that was used most was opened."""
     charged = [x.lock for x in history.locks if x.lock.event.args["charged"]]
-    by_dataset: dict[bytes, Price] = {}
+    by_dataset: dict[bytes, Counter[Price]] = {}
     for lock in charged:
         rho, delta, _ = prices.get(lock.ctx.analysis, (0, 0, b""))
         for use in lock.uses:
-            by_dataset[use.dataset] = by_dataset.get(use.dataset, NOTHING) + Price(rho, delta)
-    return len(charged), max(by_dataset.values(), key=lambda price: price.rho, default=NOTHING)
+            by_dataset.setdefault(use.dataset, Counter())[Price(rho, delta)] += 1
+    return len(charged), max(by_dataset.values(), key=lambda its: added(its.items()).rho, default=Counter())

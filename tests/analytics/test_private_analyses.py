@@ -226,7 +226,7 @@ def test_the_whole_study_keeps_its_promise() -> None:
     spec = private_spec(rounds=20, epsilon="4", shares="shares = { net = 3 }")
     plan = plan_of(spec)
     assert plan is not None
-    assert 3.99 < plan.spent <= 4
+    assert 3.99 < epsilon_at(plan.total, plan.delta) <= 4
     net, table1 = plan.noises["net"], plan.noises["table1"]
     assert 20 * net.rho == pytest.approx(3 * table1.rho, rel=1e-4)
     assert plan.total.rho == 20 * net.rho + table1.rho

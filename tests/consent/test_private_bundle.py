@@ -31,7 +31,7 @@ def test_an_honest_private_study_passes_and_says_its_epsilon(world: World) -> No
     verdict = verdict_of(world, run_study(world, private_spec("audited")))
     assert not verdict.failed, verdict.failed
     told = {c.subject: c.detail for c in verdict.checks if c.name == "privacy"}
-    assert set(told) == {"prices", "seals", "honest", "promise"}
+    assert set(told) == {"prices", "seals", "honest", "promise", "accountants"}
     assert told["promise"] == "1 opening: epsilon 4.000 at delta 0.000001"
 
 
