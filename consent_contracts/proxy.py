@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
@@ -142,7 +143,8 @@ class _Server(ThreadingHTTPServer):
 
     def stop(self) -> None:
         self._stopped = True
-        self.socket.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):  # not every system can; there the thread ends with the process
+            self.socket.shutdown(socket.SHUT_RDWR)
         self.server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
