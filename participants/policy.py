@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from analytics.privacy import NOTHING, Price, cap, epsilon_at, plan_of
+from analytics.privacy.accounting import agreed
 from analytics.study import StudySpec
 from consilium_errors import Refused
 from participants.config import HospitalConfig
@@ -132,6 +133,7 @@ def _privacy(config: HospitalConfig, spec: StudySpec, facts: Facts) -> None:
             f"epsilon would be {after} at delta {budget.delta} over all studies, allowed is {budget.epsilon}",
             "budget",
         )
+    agreed([(facts.spent, 1), (needed, 1)], budget.delta)
 
 
 def _refuse(rule: str, message: str, field: str = "") -> NoReturn:

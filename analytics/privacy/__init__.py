@@ -8,20 +8,8 @@ booked as concentrated differential privacy (zCDP), which adds up over rounds, r
 answers, `accounting` asks dp-accounting what it adds up to, `words` says it to people. Sampling is `crypto.privacy`.
 """
 
-from analytics.privacy.plan import (
-    NOTHING,
-    Noise,
-    Plan,
-    Price,
-    Query,
-    added,
-    cap,
-    epsilon_at,
-    label,
-    noise_of,
-    plan_of,
-    terms_of,
-)
+from analytics.privacy.plan import Noise, Plan, Query, label, noise_of, plan_of, terms_of
+from analytics.privacy.price import NOTHING, Price, added, cap, epsilon_at
 
 __all__ = [
     "NOTHING",

@@ -9,9 +9,9 @@ share is sized such that the shares of so many alone keep the promise; those of 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from decimal import ROUND_CEILING, Decimal
+from decimal import Decimal
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import rfc8785
 
 from analytics.privacy import zcdp
+from analytics.privacy.accounting import agreed
+from analytics.privacy.price import Price, added
 from consilium_errors import Misuse
 
 if TYPE_CHECKING:
@@ -47,31 +49,6 @@ class Private(Protocol):
 
     @property
     def query(self) -> Query: ...
-
-
-@dataclass(frozen=True)
-class Price:
-    """zCDP in 1e-9 and delta in 1e-18, as they are booked on the chain; both add up."""
-
-    rho: int
-    delta: int
-
-    def __add__(self, other: Price) -> Price:
-        return Price(self.rho + other.rho, self.delta + other.delta)
-
-    def within(self, cap: Price) -> bool:
-        return self.rho <= cap.rho and self.delta <= cap.delta
-
-
-NOTHING = Price(0, 0)
-
-
-def added(openings: Iterable[tuple[Price, int]]) -> Price:
-    """Of openings, (price of one, how many)."""
-    total = NOTHING
-    for price, times in openings:
-        total += Price(price.rho * times, price.delta * times)
-    return total
 
 
 @dataclass(frozen=True)
@@ -138,6 +115,7 @@ def plan_of(spec: StudySpec) -> Plan | None:
 
     Raises:
         Misuse: ``privacy.too_tight`` when an opening would have less than 1e-9 of rho.
+        Refused: ``privacy.accountants``, see `accounting`.
     """
     privacy = spec.privacy
     if spec.release.mode != "dp" or privacy is None:
@@ -177,7 +155,9 @@ def _solved(epsilon: Decimal, delta: Decimal, honest: int, asked: tuple[tuple[Qu
         cost = zcdp.rho_of(sigma, *shape)
         noises[query.name] = Noise(sigma, *shape, cost, tails[query.name])
     queries = {query.name: query for query, _ in asked}
-    return Plan(epsilon, delta, MappingProxyType(queries), MappingProxyType(noises))
+    plan = Plan(epsilon, delta, MappingProxyType(queries), MappingProxyType(noises))
+    agreed(plan.openings, delta)
+    return plan
 
 
 def noise_of(spec: StudySpec, name: str) -> Noise:
@@ -216,26 +196,3 @@ def label(spec: StudySpec) -> dict[str, Any]:
         "delta": float(spec.privacy.delta),
         "unit": spec.privacy.unit,
     }
-
-
-@zcdp.fixed
-def cap(epsilon: Decimal, delta: Decimal) -> Price:
-    """What a hospital that allows (epsilon, delta) lets its dataset spend over all studies.
-
-    A thousandth of delta pays for the tails of the noise, the rest for turning zCDP into epsilon.
-    """
-    tails = zcdp.delta_units(delta / 1000)
-    if epsilon <= 0 or tails == 0:
-        return Price(0, 0)
-    return Price(zcdp.rho_for(epsilon, delta - delta / 1000), tails)
-
-
-@zcdp.fixed
-def epsilon_at(price: Price, delta: Decimal) -> Decimal:
-    """epsilon of what was spent, to three digits upwards; infinite when ``delta`` does not even cover its
-    tails.
-    """
-    left = delta - Decimal(price.delta) / zcdp.DELTA_UNITS
-    if left <= 0:
-        return Decimal("Infinity")
-    return zcdp.epsilon_of(price.rho, left).quantize(Decimal("0.001"), rounding=ROUND_CEILING)

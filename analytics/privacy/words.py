@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from analytics.privacy.accounting import agreed
-from analytics.privacy.plan import Plan, Price, cap
+from analytics.privacy.plan import Plan
+from analytics.privacy.price import Price, cap, epsilon_at
 from analytics.privacy.simulation import Loss
 
 
@@ -33,7 +34,7 @@ def prices(plan: Plan) -> list[str]:
             f"{name}: {rounds} at rho {Decimal(noise.rho) / 10**9:f} each; noise multiplier {noise.multiplier:.2f} "
             f"from the shares of {noise.honest} honest hospitals"
         )
-    together = agreed(plan.openings, plan.delta)
+    together = epsilon_at(plan.total, plan.delta)
     return [*lines, f"all rounds together: epsilon {together} at delta {plan.delta:f}"]
 
 

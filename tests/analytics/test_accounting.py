@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytics.privacy import Price, accounting, added, epsilon_at, zcdp
+from analytics.privacy import Price, accounting, added, epsilon_at, plan_of, zcdp
 from analytics.privacy.accounting import agreed, composed
-from consilium_errors import Hostile
+from consilium_errors import Refused
+from tests.private import private_spec
 
 DELTA = Decimal("0.000001")
 prices = st.builds(Price, st.integers(0, 10**9), st.integers(0, 10**9))
@@ -45,12 +46,22 @@ def test_accountants_that_disagree_stop_everything(monkeypatch: pytest.MonkeyPat
         return honest(rho, delta) * Decimal(off)
 
     monkeypatch.setattr(zcdp, "epsilon_of", wrong)
-    with pytest.raises(Hostile) as caught:
+    with pytest.raises(Refused) as caught:
         agreed([(Price(5 * 10**8, 1), 2)], DELTA)
     assert caught.value.code == "privacy.accountants"
 
 
 def test_a_blind_second_accountant_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accounting, "composed", lambda openings, delta: 0.0)
-    with pytest.raises(Hostile):
+    with pytest.raises(Refused):
         agreed([(Price(5 * 10**8, 1), 2)], DELTA)
+
+
+def test_no_study_is_solved_while_they_disagree(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = private_spec("disagreed", epsilon="3.21")  # of no other test: what was solved is remembered
+    with monkeypatch.context() as blind:
+        blind.setattr(accounting, "composed", lambda openings, delta: 0.0)
+        with pytest.raises(Refused) as caught:
+            plan_of(spec)
+    assert caught.value.code == "privacy.accountants"
+    assert plan_of(spec) is not None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -9,11 +10,12 @@ from typing import Any
 import pytest
 
 from consent_contracts import abi
-from consent_contracts.chain import Chain, check_code
+from consent_contracts.chain import CACHE_SECONDS, Chain, check_code
 from consent_contracts.contracts import sign_grant, sign_revoke
 from consent_contracts.laptop import Anvil, dev_key
 from consent_contracts.proxy import Proxy
 from consent_contracts.rpc import Rpc
+from consent_contracts.snapshot import MOST_AT_ONCE
 from consilium_errors import Error, Hostile, Misuse, Refused, Unavailable
 from crypto.identity import AgentKey
 from protos import digests
@@ -301,6 +303,56 @@ def test_what_was_read_of_the_last_block_comes_in_one_request_of_the_next(
         assert before[0] == after[0]
         assert before[1][0].reason == "live"
         assert after[1][0].reason == "no_consent"
+
+
+def test_a_view_is_new_enough_that_was_read_after_a_given_time(world: World) -> None:
+    calls: list[str] = []
+
+    def count(method: str, params: list[Any], result: Any) -> Any:
+        calls.append(method)
+        return result
+
+    with LyingProxy(world.url, count) as proxy:
+        chain = world.chain(proxy.url)
+        begun = time.monotonic()
+        first = chain.snapshot(begun)
+        world.rpc.call("evm_mine")
+        time.sleep(2 * CACHE_SECONDS)
+        calls.clear()
+        assert chain.snapshot(begun) is first
+        assert calls == []
+        assert chain.snapshot(time.monotonic()).number > first.number
+        world.rpc.call("evm_mine")
+        chain.refresh()  # whoever was told of something newer wants to see it
+        assert chain.snapshot(begun).number > first.number + 1
+
+
+def test_answers_like_the_last_blocks_are_decoded_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    study, decoded = world.granted(), list[str]()
+    datasets = [x.dataset for x in world.hospitals]
+    decode = abi.Contract.decode
+
+    def counted(contract: abi.Contract, function: str, data: bytes) -> dict[str, Any]:
+        decoded.append(function)
+        return decode(contract, function, data)
+
+    chain = world.chain(world.url)
+
+    def read() -> str:
+        chain.refresh()
+        view = chain.snapshot()
+        assert view.study(study).roster
+        return view.gate(study, datasets)[0].reason
+
+    monkeypatch.setattr(abi.Contract, "decode", counted)
+    assert [read(), read()] == ["live", "live"]
+    assert sorted(decoded) == ["gate", "study"]
+    world.hospitals[0].contracts.revoke(datasets[0], study)
+    assert read() == "no_consent"
+    assert sorted(decoded) == ["gate", "gate", "study"]
+    for number in range(3 * MOST_AT_ONCE):
+        chain.snapshot().consent_epoch(number.to_bytes(32, "big"), study)
+    assert len(chain._decoded) == MOST_AT_ONCE
 
 
 @pytest.mark.parametrize("says", [b'{"error": {"code": -32600}}', b"Bad Request"])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from analytics.privacy import plan_of, terms_of
+from analytics.privacy import accounting, plan_of, terms_of
 from consent_contracts.auditor import Verdict, audit
 from consent_contracts.auditor.gate import Study as Registered
 from consent_contracts.auditor.replay import History
@@ -33,6 +33,14 @@ def test_an_honest_private_study_passes_and_says_its_epsilon(world: World) -> No
     told = {c.subject: c.detail for c in verdict.checks if c.name == "privacy"}
     assert set(told) == {"prices", "seals", "honest", "promise", "accountants"}
     assert told["promise"] == "1 opening: epsilon 4.000 at delta 0.000001"
+
+
+def test_no_audit_passes_while_two_accountants_disagree(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = run_study(world, private_spec("disputed"))
+    monkeypatch.setattr(accounting, "composed", lambda openings, delta: 0.0)
+    assert {c.code for c in verdict_of(world, made).failed} == {"privacy.accountants"}
 
 
 @pytest.mark.parametrize("lie", ["rho", "delta", "noise"])

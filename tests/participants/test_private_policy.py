@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from analytics.privacy import NOTHING, Price, cap, plan_of, terms_of
+from analytics.privacy import NOTHING, Price, accounting, cap, plan_of, terms_of
 from analytics.study import StudySpec
 from consent_contracts.chain import AnalysisView
 from consilium_errors import Hostile, Refused
@@ -105,6 +105,18 @@ def test_what_this_study_has_spent_already_is_not_counted_twice() -> None:
     half = Price(total(spec).rho // 2, 1)
     decide(hospital(), spec, facts(spec, spent=half, spent_here=half))
     refuses(hospital(), spec, spent=half)
+
+
+def test_no_part_is_taken_while_two_accountants_disagree_over_all_studies(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spec = private_spec(epsilon="4")
+    known = facts(spec, spent=Price(12345, 1))
+    decide(hospital(), spec, known)
+    monkeypatch.setattr(accounting, "composed", lambda openings, delta: 0.0)
+    with pytest.raises(Refused) as caught:
+        decide(hospital(), spec, known)
+    assert caught.value.code == "privacy.accountants"
 
 
 @pytest.mark.parametrize("left", [Price(0, 10**6), Price(10**10, 0)])
